@@ -1,0 +1,48 @@
+"""Neural networks as field theories: derive their flows, sample them, and hold the one against the other.
+
+The package is lazy (PEP 562): ``import fieldflow as ff`` loads nothing heavy; each public name loads its module when first used.
+"""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+__version__ = "0.1.0"
+
+# In a wheel symbolic/ and numeric/ lie inside this folder; in a checkout they lie beside it.
+if not (Path(__file__).parent / "symbolic").is_dir():
+    __path__.append(str(Path(__file__).parent.parent))
+
+_PUBLIC = {
+    "MLP": "network",
+    "nngp": "kernels",
+    "ntk": "kernels",
+    "TrainingFlow": "flow",
+    "ShellFlow": "shell",
+    "Ensemble": "ensemble",
+    "Prediction": "prediction",
+    "Measurement": "measurement",
+    "Verdict": "verdict",
+    "verify": "verdict",
+    "run": "runner",
+    "load": "result",
+    "gaussian_expectation": "formulas",
+    "catalog": "formulas",
+    "derive": "formulas",
+    "errors": "errors",
+}
+
+__all__ = sorted(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'fieldflow' has no attribute {name!r}")
+    module = import_module(f"fieldflow.{_PUBLIC[name]}")
+    value = module if name == "errors" else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

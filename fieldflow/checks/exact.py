@@ -1,0 +1,152 @@
+"""Exact at any width: the law of f_Λ given the hidden layers, the strict partition, and the loss they imply."""
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy import stats
+
+from fieldflow.checks.case import Case
+from fieldflow.checks.examine import Examined
+from fieldflow.checks.record import EXACT, Check, Family, Source, row
+from fieldflow.checks.sampling import Sampled
+from fieldflow.formulas import derive
+from fieldflow.inputs import Array
+from fieldflow.numeric.statistics import chi2_p, chi2_shift, hotelling, ks_p, two_sided
+
+
+def conditional_law(case: Case, sampled: Sampled, examined: Examined) -> Family:
+    """Given a member's hidden layer f_Λ is jointly Gaussian over inputs and cut-offs, with known mean and covariance.
+
+    χ² over all whitened components, Kolmogorov-Smirnov on the components, and one mean and one variance row per cell.
+    """
+    source = Source(
+        f"{case.label}/conditional-law", EXACT, "2405.17538 (94)-(97)", derive("shell.covariance").digest
+    )
+    components = [record.components for record in examined.records]
+    pooled = np.concatenate(components)
+    chi2, dof = float(pooled @ pooled), len(pooled)
+    controls = {
+        "shell kernel with a wrong factor 1/2": _shift(examined, "half"),
+        swapped(case): _shift(examined, "swapped"),
+    }
+    return Family(
+        source.family,
+        EXACT,
+        True,
+        chi2,
+        dof,
+        chi2_p(chi2, dof),
+        controls,
+        _cells(case, source, sampled, examined),
+        ks_p_value=ks_p(pooled),
+    )
+
+
+def strict_partition(case: Case, sampled: Sampled, examined: Examined) -> Family | None:
+    """At Λ = 0 nothing is removed, not even units with λ = 0 (none exist for some networks: then there is no check)."""
+    if not np.any(sampled.silent[examined.members]):
+        return None
+    source = Source(f"{case.label}/strict-partition", EXACT, "2405.17538 (95)", derive("shell.mean").digest)
+    pooled = np.concatenate([record.start for record in examined.records])
+    chi2, dof = float(pooled @ pooled), len(pooled)
+    counts = sampled.sloppy[examined.members, 0]
+    check = row(source, "units removed at cutoff 0", 0.0, float(counts.sum()), 0.0, len(counts), cutoff=0.0)
+    return Family(
+        source.family,
+        EXACT,
+        True,
+        chi2,
+        dof,
+        chi2_p(chi2, dof),
+        {"lambda <= cutoff at cutoff 0": _shift(examined, "loose")},
+        (check,),
+        ks_p_value=ks_p(pooled),
+    )
+
+
+def loss_curve(case: Case, sampled: Sampled, examined: Examined) -> Family:
+    """Test loss of a member over its expectation bias² + variance given the hidden layer: 1 on average, at any width."""
+    source = Source(f"{case.label}/loss-curve", EXACT, "2405.17538 fig. 9", derive("shell.covariance").digest)
+    ratio = (sampled.loss[examined.members] / examined.stack("loss"))[:, case.shown]
+    n = len(ratio)
+    difference = ratio.mean(axis=0) - 1.0
+    covariance = np.cov(ratio, rowvar=False) / n
+    statistic, rank, p_value = hotelling(difference, covariance, n)
+    errors = np.sqrt(np.diag(covariance))
+    control = (examined.stack("swapped_loss") / examined.stack("loss"))[:, case.shown].mean(axis=0)
+    wrong, dof, _ = hotelling(ratio.mean(axis=0) - control, covariance, n)
+    checks = tuple(
+        row(
+            source,
+            "test loss / expected loss given the hidden layer",
+            1.0,
+            float(ratio[:, i].mean()),
+            float(errors[i]),
+            n,
+            control=float(control[i]),
+            cutoff=cutoff,
+            width=_width(case),
+        )
+        for i, cutoff in enumerate(case.cutoffs)
+    )
+    shift = {swapped(case): chi2_shift(wrong, dof)}
+    return Family(source.family, EXACT, True, statistic, rank, p_value, shift, checks)
+
+
+def _cells(case: Case, source: Source, sampled: Sampled, examined: Examined) -> tuple[Check, ...]:
+    outputs = sampled.outputs[examined.members]
+    mean, variance, other = (examined.stack(name) for name in ("mean", "variance", "swapped_variance"))
+    n = len(outputs)
+    checks = []
+    for cutoff, position in zip(case.cutoffs, case.shown, strict=True):
+        for k, point in enumerate(case.x_stated):
+            cell = (slice(None), position, k)
+            spread = float(np.sqrt(variance[cell].sum()) / n)
+            predicted = float(mean[cell].mean())
+            place = {"cutoff": float(cutoff), "point": point, "width": _width(case)}
+            checks.append(
+                row(source, "mean", predicted, float(outputs[cell].mean()), spread, n, control=predicted / 2, **place)
+            )
+            checks.append(_variance_row(source, outputs[cell] - mean[cell], variance[cell], other[cell], place))
+    return tuple(checks)
+
+
+def _variance_row(
+    source: Source, residual: Array, variance: Array, other: Array, place: dict[str, object]
+) -> Check:
+    """Return the row of (f - m)²/v, whose sum over members is exactly χ²."""
+    used = variance > 0.0
+    squares = residual[used] ** 2 / variance[used]
+    n = len(squares)
+    total = float(squares.sum())
+    p_value = two_sided(float(stats.chi2.cdf(total, n)), float(stats.chi2.sf(total, n)))
+    return row(
+        source,
+        "variance / its value given the hidden layer",
+        1.0,
+        total / n,
+        float(np.sqrt(2.0 / n)),
+        n,
+        control=float(np.mean(other[used] / variance[used])),
+        p_value=p_value,
+        **place,  # type: ignore[arg-type]
+    )
+
+
+def swapped(case: Case) -> str:
+    """Return the name of the control that uses the other mode's law."""
+    return f"{case.other_mode} for {case.mode}"
+
+
+def _shift(examined: Examined, name: str) -> float:
+    found = [record.controls[name] for record in examined.records if record.controls]
+    return chi2_shift(sum(chi2 for chi2, _ in found), sum(dof for _, dof in found))
+
+
+def _width(case: Case) -> int:
+    return case.net.finite_widths[-1]
+
+
+Judge = Callable[[Case, Sampled, Examined], Family | None]
+
+FAMILIES: tuple[Judge, ...] = (conditional_law, strict_partition, loss_curve)

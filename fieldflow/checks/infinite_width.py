@@ -1,0 +1,222 @@
+"""Does the ensemble approach the infinite-width law? Rao-Blackwellised moments over a scan of widths, extrapolated.
+
+E f = E[m(h)] and Var f = E[v(h)] + Var[m(h)] need no read-out noise; a fit a + b/N + c/N² per cell is judged at its
+intercept a against ``shell.mean`` and ``shell.covariance``.  A finite-N value is never judged against the limit: at
+N = 2000 the variance can be 5-24 % above it.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from fieldflow.checks.case import Case, Progress, member_of
+from fieldflow.checks.record import ASYMPTOTIC, EXACT, Check, Family, Source, row
+from fieldflow.checks.sampling import Sampled
+from fieldflow.flow import TrainingFlow
+from fieldflow.formulas import derive
+from fieldflow.inputs import Array
+from fieldflow.numeric.statistics import chi2_p, chi2_shift, hotelling, intercept_weights
+from fieldflow.shell import ShellFlow
+from fieldflow.workers import in_blocks
+
+NEAR = 0.02
+"""The critical cut-off is measured by interpolating the loss between (1 ± NEAR) times its predicted value."""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Influence values per width: mean, variance and their cells (members, cells); critical cut-off (members,)."""
+
+    widths: Array
+    members: int
+    moments: tuple[Array, ...]
+    critical: tuple[Array, ...]
+
+
+def theory(case: Case) -> ShellFlow:
+    """Return the infinite-width flow of the case."""
+    rule = case.trained
+    flow = TrainingFlow(
+        case.net,
+        case.x_train,
+        case.y_train,
+        learning_rate=rule.learning_rate,
+        steps=rule.steps if rule.method == "gradient_flow" else int(rule.steps),
+        method=rule.method,
+    )
+    law = case.law
+    fisher = "gaussian" if law.points is None else law.points
+    return ShellFlow(
+        flow,
+        fisher=fisher,
+        input_mean=law.input_mean,
+        input_std=law.input_std,
+        noise_variance=law.noise_variance,
+        mode=case.mode,
+    )
+
+
+def scan(case: Case, shell: ShellFlow, progress: Progress) -> Scan:
+    """Return Rao-Blackwellised moments at each width; the widths use disjoint members, so they are independent."""
+    critical = shell.critical_cutoff(case.x_test, case.y_test, case.excess)
+    extra = critical * np.array([1.0 - NEAR, 1.0, 1.0 + NEAR])
+    moments, crossings = [], []
+    for position, width in enumerate(case.widths):
+        wide = replace(case, net=case.net.with_width(width))
+        offset = case.members + position * case.scan_members
+        mean, variance, loss = _conditional_moments(wide, offset, extra, progress)
+        centred = mean - mean.mean(axis=0)
+        # Var f = E v + Var m with the unbiased Var m; its influence value per member.
+        spread = variance + centred**2 * (len(mean) / (len(mean) - 1))
+        moments.append(np.concatenate([mean, spread], axis=1))
+        crossings.append(_crossing(loss, extra, case.excess))
+    return Scan(np.array(case.widths, dtype=float), case.scan_members, tuple(moments), tuple(crossings))
+
+
+def _conditional_moments(case: Case, offset: int, extra: Array, progress: Progress) -> tuple[Array, Array, Array]:
+    grid = np.concatenate([case.cutoffs, [0.0], extra, [np.inf]])
+    order = np.argsort(grid, kind="stable")
+    cells = len(case.cutoffs)
+
+    def work(first: int, count: int, stop: NDArray[np.uint8]) -> list[tuple[Array, Array, Array]]:
+        found = []
+        for index in range(offset + first, offset + first + count):
+            if stop[0]:
+                break
+            member = member_of(case, index)
+            mean, variances = member.flow.moments(member.test, grid[order])
+            back = np.argsort(order, kind="stable")
+            mean, variance = mean[back, :, 0], variances[case.mode][back]
+            loss = np.mean((mean - case.y_test) ** 2 + variance, axis=1)[cells:]
+            stated = (slice(cells), slice(case.stated))
+            found.append((mean[stated].reshape(-1), variance[stated].reshape(-1), loss))
+        return found
+
+    parts = in_blocks(work, case.scan_members, threads=case.threads, progress=lambda done: progress("scan", done))
+    columns = zip(*(entry for part in parts for entry in part), strict=True)
+    mean, variance, loss = (np.array(column) for column in columns)
+    return mean, variance, loss
+
+
+def _crossing(loss: Array, extra: Array, excess: float) -> Array:
+    """Return per member the influence value of the measured critical cut-off.
+
+    ``loss`` (members, 5) at 0, the three cut-offs ``extra`` and infinity; the crossing of L(0) + excess·(L(∞) - L(0))
+    is found by a parabola through the three, and linearised for the error.
+    """
+    centre = loss.mean(axis=0)
+    bound = lambda values: (values[..., 1:4] - values[..., :1]) - excess * (values[..., 4:] - values[..., :1])  # noqa: E731
+    curve = np.polynomial.polynomial.polyfit(extra, bound(centre), 2)
+    roots = np.roots(curve[::-1])
+    real = roots[np.isreal(roots)].real
+    crossing = float(real[np.argmin(np.abs(real - extra[1]))])
+    slope = float(curve[1] + 2.0 * curve[2] * crossing)
+    at = np.polynomial.polynomial.polyfit(extra, bound(loss).T, 2).T @ np.array([1.0, crossing, crossing**2])
+    value: Array = crossing - at / slope
+    return value
+
+
+def infinite_width(case: Case, shell: ShellFlow, found: Scan) -> Family:
+    """The intercepts of mean and variance at N = ∞ against the closed flow; control: Z with a wrong factor ½."""
+    source = Source(f"{case.label}/infinite-width", ASYMPTOTIC, "theory: shell.mean, shell.covariance; 2405.17538 (76)",
+                    derive("shell.covariance").digest)  # fmt: skip
+    mean = shell.mean(case.x_stated, case.cutoffs)
+    variance = np.array([np.diag(part) for part in shell.covariance(case.x_stated, cutoff=case.cutoffs)])
+    predicted = np.concatenate([mean.reshape(-1), variance.reshape(-1)])
+    wrong = np.concatenate([0.5 * mean.reshape(-1), _halved_variance(case, shell, variance).reshape(-1)])
+    fit, covariance = _fit(found.widths, found.moments)
+    errors = np.sqrt(np.array([np.diag(part) for part in covariance]))
+    names = ["mean"] * mean.size + ["variance"] * mean.size
+    cells = [(c, x) for c in case.cutoffs for x in case.x_stated] * 2
+    checks: list[Check] = []
+    for i, (name, (cutoff, point)) in enumerate(zip(names, cells, strict=True)):
+        checks.append(
+            row(source, f"{name} at N = infinity", float(predicted[i]), float(fit[0, i]), float(errors[0, i]),
+                found.members * len(found.widths), control=float(wrong[i]), cutoff=float(cutoff), point=point)  # fmt: skip
+        )
+    statistic, rank, p_value = hotelling(fit[0] - predicted, covariance[0], found.members)
+    shifted, dof, _ = hotelling(fit[0] - wrong, covariance[0], found.members)
+    return Family(source.family, ASYMPTOTIC, True, statistic, rank, p_value,
+                  {"Z with a wrong factor 1/2": chi2_shift(shifted, dof)}, tuple(checks))  # fmt: skip
+
+
+def width_corrections(case: Case, found: Scan) -> list[tuple[str, float, Array, float, float, float, float]]:
+    """Return (name, cut-off, point, a, σ_a, b, σ_b) of every cell: the 1/N coefficient b is reported, not judged."""
+    fit, covariance = _fit(found.widths, found.moments)
+    errors = np.sqrt(np.array([np.diag(part) for part in covariance]))
+    cells = [(c, x) for c in case.cutoffs for x in case.x_stated]
+    names = [(name, *cell) for name in ("mean", "variance") for cell in cells]
+    return [
+        (name, float(cutoff), point, *(float(v) for k in range(2) for v in (fit[k, i], errors[k, i])))  # type: ignore[misc]
+        for i, (name, cutoff, point) in enumerate(names)
+    ]
+
+
+def critical_cutoff(case: Case, shell: ShellFlow, found: Scan) -> Family:
+    """Λ_C in closed form against the extrapolated crossing of the measured loss curve."""
+    source = Source(f"{case.label}/critical-cutoff", ASYMPTOTIC, "theory: shell.critical; 2405.17538 fig. 9",
+                    derive("shell.critical").digest)  # fmt: skip
+    predicted = shell.critical_cutoff(case.x_test, case.y_test, case.excess)
+    wrong = shell.critical_cutoff(case.x_test, case.y_test, case.excess / 2)
+    fit, covariance = _fit(found.widths, tuple(values[:, None] for values in found.critical))
+    error = float(np.sqrt(covariance[0, 0, 0]))
+    check = row(source, "critical cutoff at N = infinity", predicted, float(fit[0, 0]), error,
+                found.members * len(found.widths), control=wrong)  # fmt: skip
+    pull = check.pull or 0.0
+    shift = chi2_shift(float(((fit[0, 0] - wrong) / error) ** 2), 1)
+    return Family(source.family, ASYMPTOTIC, True, pull**2, 1, check.p_value or 0.0,
+                  {"excess with a wrong factor 1/2": shift}, (check,))  # fmt: skip
+
+
+def sloppy_law(case: Case, shell: ShellFlow, sampled: Sampled) -> Family:
+    """Number of sloppy units, binomial with P(d/2, u) at any width; Pearson's χ² over the shells between cut-offs."""
+    source = Source(f"{case.label}/sloppy-fraction", EXACT, "theory: shell.sloppy_fraction",
+                    derive("shell.sloppy_fraction").digest)  # fmt: skip
+    width = case.net.finite_widths[-1]
+    counts = sampled.sloppy[:, case.shown].sum(axis=0)
+    total = len(sampled.sloppy) * width
+    predicted = np.asarray(shell.sloppy_fraction(case.cutoffs))
+    wrong = np.asarray(shell.sloppy_fraction(0.5 * case.cutoffs))
+    errors = np.sqrt(predicted * (1.0 - predicted) / total)
+    checks = tuple(
+        row(source, "sloppy fraction", float(predicted[i]), float(counts[i] / total), float(errors[i]), total,
+            control=float(wrong[i]), cutoff=float(cutoff), width=width,
+            p_value=_binomial_p(int(counts[i]), total, float(predicted[i])))  # fmt: skip
+        for i, cutoff in enumerate(case.cutoffs)
+    )
+    chi2, dof = _pearson(counts, total, predicted)
+    shifted, _ = _pearson(counts, total, wrong)
+    return Family(source.family, EXACT, True, chi2, dof, chi2_p(chi2, dof),
+                  {"u with a wrong factor 1/2": chi2_shift(shifted, dof)}, checks)  # fmt: skip
+
+
+def _pearson(counts: NDArray[np.int64], total: int, fraction: Array) -> tuple[float, int]:
+    expected = total * np.diff(np.concatenate([[0.0], fraction, [1.0]]))
+    observed = np.diff(np.concatenate([[0], counts, [total]]))
+    filled = expected > 0.0
+    return float(np.sum((observed - expected)[filled] ** 2 / expected[filled])), int(filled.sum()) - 1
+
+
+def _binomial_p(count: int, total: int, fraction: float) -> float:
+    if fraction in (0.0, 1.0):
+        return 1.0 if count == total * fraction else 0.0
+    return float(stats.binomtest(count, total, fraction).pvalue)
+
+
+def _fit(widths: Array, values: tuple[Array, ...]) -> tuple[Array, Array]:
+    """Return (a, b, c) (3, cells) and the covariance (3, cells, cells) of each over cells."""
+    members = np.array([len(entry) for entry in values], dtype=float)
+    weights = intercept_weights(widths, members)
+    centres = np.array([entry.mean(axis=0) for entry in values])
+    spreads = np.array([np.atleast_2d(np.cov(entry, rowvar=False)) / len(entry) for entry in values])
+    return weights @ centres, np.einsum("kw,wij->kij", weights**2, spreads)
+
+
+def _halved_variance(case: Case, shell: ShellFlow, variance: Array) -> Array:
+    """Return the variance if Z were half as large: prior + (v - prior)/4, with the prior's own Z when pruned."""
+    grid = np.zeros(1) if case.mode == "resample" else case.cutoffs
+    stiff = shell.kernel(case.x_stated, case.x_stated, grid).value
+    prior = np.einsum("cii->ci", stiff)
+    return (1.0 if case.mode == "resample" else 0.5) * prior + 0.25 * (variance - prior)

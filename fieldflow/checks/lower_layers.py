@@ -1,0 +1,209 @@
+"""Averages over the hidden layers: predicted from independent hidden draws, measured on the ensemble.
+
+Given a hidden layer f is N(m, v), so over the ensemble it is a mixture of Gaussians; its moments and quantiles are
+predicted from hidden layers that no sampled member has (another random stream).  Tails are heavy: medians stand beside
+means, errors come from the bootstrap over members, and the family does not decide the exit code.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from fieldflow.checks.case import Case, Progress, member_of
+from fieldflow.checks.record import ASYMPTOTIC, Check, Family, Source, row
+from fieldflow.checks.sampling import Sampled
+from fieldflow.formulas import derive
+from fieldflow.inputs import Array
+from fieldflow.numeric import rng
+from fieldflow.numeric.ensemble import DIVERGENCE
+from fieldflow.numeric.statistics import bootstrap_errors, chi2_shift, hotelling
+from fieldflow.workers import in_blocks
+
+JOINT_CUTOFFS = 4
+"""The joint statement uses the medians at this many cut-offs: more cells than members / 10 would not be tested well."""
+
+
+class _Draw(NamedTuple):
+    mean: Array
+    variance: Array
+    loss: Array
+    sloppy: Array
+    halved: Array
+    kept: bool
+
+
+@dataclass(frozen=True)
+class Independent:
+    """Per independent hidden draw: m and v (draws, grid, stated), expected loss, sloppy fraction, and the sloppy
+    fraction under λ/2 (draws, grid).
+    """
+
+    mean: Array
+    variance: Array
+    loss: Array
+    sloppy: Array
+    halved: Array
+
+
+def draw_independent(case: Case, progress: Progress) -> Independent:
+    """Return the conditional moments over as many independent hidden draws as the ensemble has members."""
+
+    def work(first: int, count: int, stop: NDArray[np.uint8]) -> list[_Draw]:
+        return [_draw(case, index) for index in range(first, first + count) if not stop[0]]
+
+    parts = in_blocks(work, case.members, threads=case.threads, progress=lambda done: progress("predict", done))
+    kept = [draw for part in parts for draw in part if draw.kept]
+    return Independent(*(np.array(column) for column in list(zip(*kept, strict=True))[:5]))
+
+
+def _draw(case: Case, index: int) -> _Draw:
+    member = member_of(case, index, rng.INDEPENDENT)
+    mean, variances = member.flow.moments(member.test, case.grid)
+    variance = variances[case.mode]
+    residual = case.trained.y - member.flow.gram @ (member.flow.matrix @ case.trained.y)
+    kept = bool(np.linalg.norm(residual) <= DIVERGENCE * np.linalg.norm(case.trained.y))
+    width = case.net.finite_widths[-1]
+    return _Draw(
+        mean[:, : case.stated, 0],
+        variance[:, : case.stated],
+        np.mean((mean[..., 0] - case.y_test) ** 2 + variance, axis=1),
+        np.mean(member.diagonal[:width] < case.grid[:, None], axis=1),
+        np.mean(0.5 * member.diagonal[:width] < case.grid[:, None], axis=1),
+        kept,
+    )
+
+
+def mixture_quantile(mean: Array, variance: Array, level: float) -> Array:
+    """Return the quantile (cells,) of the equal mixture of N(mean_i, variance_i), inputs (draws, cells); bisection."""
+    deviation = np.sqrt(np.maximum(variance, np.finfo(float).tiny))
+    low, high = (mean - 12.0 * deviation).min(axis=0), (mean + 12.0 * deviation).max(axis=0)
+    for _ in range(80):
+        middle = 0.5 * (low + high)
+        below = special.ndtr((middle - mean) / deviation).mean(axis=0) < level
+        low, high = np.where(below, middle, low), np.where(below, high, middle)
+    return 0.5 * (low + high)
+
+
+def mixture_density(mean: Array, variance: Array, at: Array) -> Array:
+    """Return the density (points,) of the mixture of N(mean_i, variance_i), inputs (draws,), at ``at`` (points,)."""
+    deviation = np.sqrt(variance)
+    scaled = (at[:, None] - mean) / deviation
+    value: Array = np.mean(np.exp(-0.5 * scaled**2) / (np.sqrt(2.0 * np.pi) * deviation), axis=1)
+    return value
+
+
+def averages(case: Case, sampled: Sampled, independent: Independent) -> Family:
+    """Mean and median of f, and the mean loss, over the lower layers."""
+    source = Source(
+        f"{case.label}/lower-layer-average", ASYMPTOTIC, "2405.17538 figs. 8-11", derive("shell.mean").digest
+    )
+    used, shown = sampled.used, case.shown
+    outputs = sampled.outputs[used][:, shown].reshape(len(used), -1)
+    mean = independent.mean[:, shown].reshape(len(independent.mean), -1)
+    variance = independent.variance[:, shown].reshape(len(mean), -1)
+    median = mixture_quantile(mean, variance, 0.5)
+    median_error = _quantile_error(mean, variance, median)
+    measured = np.median(outputs, axis=0)
+    error, _ = bootstrap_errors(outputs, lambda s: np.median(s, axis=0), seed=case.seed)
+    spread = outputs.std(axis=0, ddof=1) / np.sqrt(len(outputs))
+    checks: list[Check] = []
+    cells = [(c, x) for c in case.cutoffs for x in case.x_stated]
+    for i, (cutoff, point) in enumerate(cells):
+        place = {"cutoff": float(cutoff), "point": point, "width": case.net.finite_widths[-1]}
+        predicted, own = float(mean[:, i].mean()), float(mean[:, i].std(ddof=1) / np.sqrt(len(mean)))
+        checks.append(
+            row(source, "mean of f", predicted, float(outputs[:, i].mean()), float(spread[i]), len(outputs),
+                prediction_std_error=own, control=predicted / 2, **place)  # fmt: skip
+        )
+        checks.append(
+            row(source, "median of f", float(median[i]), float(measured[i]), float(error[i]), len(outputs),
+                prediction_std_error=float(median_error[i]), control=float(median[i]) / 2, **place)  # fmt: skip
+        )
+    checks += _loss_rows(case, source, sampled, independent)
+    statistic, rank, p_value, shift = _joint_medians(case, outputs, mean, variance, median)
+    return Family(source.family, ASYMPTOTIC, False, statistic, rank, p_value, {"median with a wrong factor 1/2": shift},
+                  tuple(checks))  # fmt: skip
+
+
+def sloppy_fraction(case: Case, sampled: Sampled, independent: Independent) -> Family:
+    """Fraction of sloppy units of the ensemble against independent hidden draws."""
+    source = Source(f"{case.label}/sloppy-fraction", ASYMPTOTIC, "2405.17538 (95)", derive("fisher.readout").digest)
+    width = case.net.finite_widths[-1]
+    measured = sampled.sloppy[sampled.used][:, case.shown] / width
+    predicted, halved = independent.sloppy[:, case.shown], independent.halved[:, case.shown]
+    n, k = len(measured), len(predicted)
+    errors = measured.std(axis=0, ddof=1) / np.sqrt(n), predicted.std(axis=0, ddof=1) / np.sqrt(k)
+    checks = tuple(
+        row(
+            source,
+            "sloppy fraction",
+            float(predicted[:, i].mean()),
+            float(measured[:, i].mean()),
+            float(errors[0][i]),
+            n,
+            prediction_std_error=float(errors[1][i]),
+            control=float(halved[:, i].mean()),
+            cutoff=cutoff,
+            width=width,
+        )
+        for i, cutoff in enumerate(case.cutoffs)
+    )
+    covariance = np.cov(measured, rowvar=False) / n + np.cov(predicted, rowvar=False) / k
+    centre = measured.mean(axis=0)
+    statistic, rank, p_value = hotelling(centre - predicted.mean(axis=0), covariance, min(n, k))
+    wrong, dof, _ = hotelling(centre - halved.mean(axis=0), covariance, min(n, k))
+    controls = {"Fisher diagonal with a wrong factor 1/2": chi2_shift(wrong, dof)}
+    return Family(source.family, ASYMPTOTIC, False, statistic, rank, p_value, controls, checks)
+
+
+def _quantile_error(mean: Array, variance: Array, quantile: Array) -> Array:
+    """Return the standard error of a mixture quantile over the draws (influence function of the quantile)."""
+    deviation = np.sqrt(np.maximum(variance, np.finfo(float).tiny))
+    scaled = (quantile - mean) / deviation
+    density = np.mean(np.exp(-0.5 * scaled**2) / (np.sqrt(2.0 * np.pi) * deviation), axis=0)
+    error: Array = special.ndtr(scaled).std(axis=0, ddof=1) / (np.sqrt(len(mean)) * density)
+    return error
+
+
+def _loss_rows(case: Case, source: Source, sampled: Sampled, independent: Independent) -> list[Check]:
+    """Return the mean test loss per cut-off: bias² + variance over independent draws against the ensemble's average."""
+    measured, predicted = sampled.loss[sampled.used][:, case.shown], independent.loss[:, case.shown]
+    n, k = len(measured), len(predicted)
+    error, _ = bootstrap_errors(measured, lambda s: s.mean(axis=0), seed=case.seed)
+    own, _ = bootstrap_errors(predicted, lambda s: s.mean(axis=0), seed=case.seed + 1)
+    return [
+        row(
+            source,
+            "mean test loss",
+            float(predicted[:, i].mean()),
+            float(measured[:, i].mean()),
+            float(error[i]),
+            min(n, k),
+            prediction_std_error=float(own[i]),
+            control=float(predicted[:, i].mean() / 2),
+            cutoff=cutoff,
+            width=case.net.finite_widths[-1],
+        )
+        for i, cutoff in enumerate(case.cutoffs)
+    ]
+
+
+def _joint_medians(
+    case: Case, outputs: Array, mean: Array, variance: Array, median: Array
+) -> tuple[float, int, float, float]:
+    """Return T², rank, p-value of the medians at a few cut-offs, and the control's shift."""
+    few = np.unique(np.linspace(0, len(case.cutoffs) - 1, JOINT_CUTOFFS).round().astype(int))
+    cells = (few[:, None] * case.stated + np.arange(case.stated)).reshape(-1)
+    measured = np.median(outputs[:, cells], axis=0)
+    _, covariance = bootstrap_errors(outputs[:, cells], lambda s: np.median(s, axis=0), seed=case.seed + 2, resamples=1000)
+    deviation = np.sqrt(np.maximum(variance[:, cells], np.finfo(float).tiny))
+    scaled = (median[cells] - mean[:, cells]) / deviation
+    density = np.mean(np.exp(-0.5 * scaled**2) / (np.sqrt(2.0 * np.pi) * deviation), axis=0)
+    influence = special.ndtr(scaled) / density
+    covariance = covariance + np.atleast_2d(np.cov(influence, rowvar=False)) / len(mean)
+    statistic, rank, p_value = hotelling(measured - median[cells], covariance, min(len(outputs), len(mean)))
+    wrong, dof, _ = hotelling(measured - 0.5 * median[cells], covariance, min(len(outputs), len(mean)))
+    return statistic, rank, p_value, chi2_shift(wrong, dof)

@@ -1,0 +1,57 @@
+"""What did the ensemble do? One pass over all members, keeping what the comparisons and figures need."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldflow.checks.case import Case, Progress
+from fieldflow.inputs import Array
+from fieldflow.numeric.ensemble import BlockSample
+
+
+class _Part(NamedTuple):
+    outputs: Array
+    loss: Array
+    train_loss: Array
+    sloppy: NDArray[np.int64]
+    silent: NDArray[np.int64]
+    diverged: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Per member: f at the stated inputs (members, grid, stated), test loss (members, grid), training loss (members,),
+    number of sloppy (members, grid) and of silent units (members,), exclusion (members,).
+    """
+
+    outputs: Array
+    loss: Array
+    train_loss: Array
+    sloppy: NDArray[np.int64]
+    silent: NDArray[np.int64]
+    diverged: NDArray[np.bool_]
+
+    @property
+    def used(self) -> NDArray[np.int64]:
+        """Return the indices of the members that are kept."""
+        return np.flatnonzero(~self.diverged)
+
+
+def sample(case: Case, progress: Progress) -> Sampled:
+    """Return what the ensemble of ``case`` did."""
+
+    def reduce(block: BlockSample) -> _Part:
+        outputs = block.outputs[..., 0]
+        return _Part(
+            outputs[:, :, : case.stated].copy(),
+            np.mean((outputs - case.y_test) ** 2, axis=2),
+            np.mean((block.train_outputs[..., 0] - case.y_train) ** 2, axis=1),
+            block.sloppy,
+            block.silent,
+            block.diverged,
+        )
+
+    parts = case.ensemble().simulate(case.x_test, reduce, lambda done: progress("sample", done))
+    return Sampled(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))

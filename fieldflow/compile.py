@@ -1,0 +1,252 @@
+"""How does a formula become fast code? A generated module, named by the hash of its content, compiled by Numba.
+
+The module holds everything it calls, so a changed formula or helper is another module: stale machine code cannot be
+reached.  A second process finds both the module and Numba's cache.
+"""
+
+import ctypes
+import importlib.util
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numba
+import numpy as np
+import sympy as sp
+from llvmlite import binding
+from numba.core.errors import NumbaExperimentalFeatureWarning
+from scipy.special import cython_special
+
+from fieldflow import codegen, inputs
+from fieldflow.errors import BadInput
+from fieldflow.numeric.jit import cache_root, cached_in, digest_of, toolchain
+from fieldflow.symbolic import formula as formula_module
+from fieldflow.symbolic.formula import Formula
+from fieldflow.symbolic.symbols import z
+
+# Activations are passed to compiled code as first-class functions; the feature works and is tested here.
+warnings.filterwarnings("ignore", category=NumbaExperimentalFeatureWarning)
+
+ACTIVATION = numba.types.void(numba.types.float64[::1])
+
+_CLAMP = 8.0 * np.finfo(np.float64).eps
+
+
+@cache
+def compile_formula(formula: Formula) -> Callable[..., Any]:
+    """Return ``formula`` as a function of its arguments, in order, that broadcasts over arrays.
+
+    Parameters
+    ----------
+    formula : Formula
+        Scalar (compiled by Numba) or matrix (NumPy and BLAS).
+
+    Returns
+    -------
+    callable
+        Validates its arguments (BadInput naming the argument) and returns float64.
+
+    Raises
+    ------
+    NoClosedForm
+        If the expression holds a function without a compiled form; it is named.
+
+    >>> from fieldflow.symbolic.gaussian import gaussian_expectation
+    >>> f = compile_formula(gaussian_expectation("relu"))
+    >>> float(f(2.0, 2.0, 2.0))
+    1.0
+    """
+    names = [str(argument) for argument in formula.args]
+    if any(isinstance(argument, sp.MatrixSymbol) for argument in formula.args):
+        return _matrix_function(formula, names)
+    body = codegen.scalar_body(formula.expr if formula.numerical is None else formula.numerical, names)
+    ufunc = _load(_ufunc_source(body, len(names))).compiled
+    checks = [_domain(argument) for argument in formula.args]
+    covariance = names[:3] == ["q11", "c", "q22"]
+
+    def evaluate(*values: Any) -> Any:
+        if len(values) != len(names):
+            raise BadInput(f"{formula.name}: expected {len(names)} arguments ({', '.join(names)}), got {len(values)}")
+        arrays = [inputs.real_array(name, value) for name, value in zip(names, values, strict=True)]
+        if covariance:
+            arrays = _inside(arrays)
+        for name, array, check in zip(names, arrays, checks, strict=True):
+            check(name, array)
+        return ufunc(*arrays)
+
+    return evaluate
+
+
+@cache
+def compile_activation(expr: sp.Expr) -> Any:
+    """Return σ compiled to act in place on a flat float64 array, to be passed into compiled code.
+
+    ``expr`` is an expression of ``symbols.z``.
+    """
+    body = codegen.scalar_body(expr, [str(z)])
+    helpers, library = codegen.helpers_of(body)
+    return _load(
+        "\n".join([
+            _header(library),
+            _jitted(helpers),
+            _jitted(body),
+            "\ndef apply(values):\n    for i in range(values.size):\n        values[i] = evaluate(values[i])\n",
+            "compiled = numba.cfunc(numba.types.void(numba.types.float64[::1]), cache=CACHE)(apply)\n",
+        ])
+    ).compiled  # fmt: skip
+
+
+def _matrix_function(formula: Formula, names: list[str]) -> Callable[..., Any]:
+    function = _load(codegen.matrix_body(formula.expr, names)).evaluate
+    shapes = [argument.shape if isinstance(argument, sp.MatrixSymbol) else None for argument in formula.args]
+
+    def evaluate(*values: Any) -> Any:
+        if len(values) != len(names):
+            raise BadInput(f"{formula.name}: expected {len(names)} arguments ({', '.join(names)}), got {len(values)}")
+        sizes: dict[Any, int] = {}
+        arrays = []
+        for name, value, shape in zip(names, values, shapes, strict=True):
+            array = inputs.real_array(name, value)
+            if shape is not None:
+                _match(name, array, shape, sizes)
+            arrays.append(array)
+        return function(*arrays)
+
+    return evaluate
+
+
+def _match(name: str, array: np.ndarray[Any, Any], shape: tuple[Any, ...], sizes: dict[Any, int]) -> None:
+    """Raise BadInput unless the array is a matrix whose dimensions agree with the earlier arguments'."""
+    wanted = tuple(sizes.get(symbol, symbol) for symbol in shape)
+    fits = array.ndim == 2 and all(
+        isinstance(size, sp.Basic) or size == found for size, found in zip(wanted, array.shape, strict=False)
+    )
+    if not fits:
+        raise BadInput(f"{name}: expected shape ({', '.join(map(str, wanted))}), got {array.shape}")
+    sizes.update(zip(shape, array.shape, strict=True))
+
+
+def _inside(arrays: list[Any]) -> list[Any]:
+    """Return (q11, c, q22, …) with |c| clamped to √(q11 q22) when a few ulp above it; BadInput when more."""
+    q11, c, q22 = arrays[:3]
+    for name, value in (("q11", q11), ("q22", q22)):
+        if np.any(value < 0):
+            raise BadInput(f"{name}: expected a variance >= 0, got {np.min(value):g}")
+    limit = np.sqrt(q11) * np.sqrt(q22)
+    if np.any(np.abs(c) > limit * (1.0 + _CLAMP)):
+        worst = float(np.max(np.abs(c) - limit))
+        raise BadInput(f"c: expected |c| <= sqrt(q11*q22), exceeded by up to {worst:.3g}")
+    return [q11, np.clip(c, -limit, limit), q22, *arrays[3:]]
+
+
+def _domain(argument: sp.Symbol) -> Callable[[str, Any], None]:
+    """Return the check that the assumptions of ``argument`` imply (a variance of 0 is the limit of positive ones)."""
+    signed = argument.is_positive or argument.is_nonnegative
+    strict = argument.is_positive and str(argument) not in ("q11", "q22")
+
+    def check(name: str, array: Any) -> None:
+        if signed and np.any(array <= 0 if strict else array < 0):
+            raise BadInput(f"{name}: expected numbers {'>' if strict else '>='} 0, got {np.min(array):g}")
+
+    return check
+
+
+def _ufunc_source(body: str, arity: int) -> str:
+    helpers, library = codegen.helpers_of(body)
+    signature = f"float64({', '.join(['float64'] * arity)})"
+    return "\n".join(
+        [_header(library), _jitted(helpers), body, f"compiled = numba.vectorize(['{signature}'], cache=CACHE)(evaluate)\n"]
+    )
+
+
+def _jitted(source: str) -> str:
+    """Return the source with every top-level function compiled."""
+    return source.replace("\ndef ", "\n@numba.njit\ndef ") if source.startswith("\n") else source.replace(
+        "def ", "@numba.njit\ndef ", 1
+    )
+
+
+def _header(library: list[str]) -> str:
+    lines = ["import math", "", "import numba", ""]
+    for name in library:
+        _register(name)
+        arguments = ", ".join(["numba.types.float64"] * _arity(name) + ["numba.types.int32"])
+        lines.append(f"_{name} = numba.types.ExternalFunction('{_symbol(name)}', numba.types.float64({arguments}))")
+    return "\n".join([*lines, ""])
+
+
+def _symbol(name: str) -> str:
+    return f"fieldflow_cython_special_{name}"
+
+
+def _signature(name: str) -> str:
+    capsule = cython_special.__pyx_capi__[name]
+    get_name = ctypes.pythonapi.PyCapsule_GetName
+    get_name.restype, get_name.argtypes = ctypes.c_char_p, [ctypes.py_object]
+    return str(get_name(capsule).decode())
+
+
+def _arity(name: str) -> int:
+    """Return the number of doubles a library function takes; anything but doubles is refused, not guessed."""
+    signature = _signature(name)
+    inside = signature.removeprefix("double (").removesuffix(", int __pyx_skip_dispatch)")
+    parts = inside.split(", ")
+    if not signature.startswith("double (") or any(part != "double" for part in parts):
+        raise BadInput(f"compile: {name} of scipy.special has the C signature {signature!r}, expected doubles only")
+    return len(parts)
+
+
+def _register(name: str) -> None:
+    """Make a SciPy function known to LLVM under a name of ours, so that cached code finds it again."""
+    _arity(name)
+    capsule = cython_special.__pyx_capi__[name]
+    pointer = ctypes.pythonapi.PyCapsule_GetPointer
+    pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    address = pointer(capsule, _signature(name).encode())
+    binding.add_symbol(_symbol(name), address)
+
+
+@cache
+def _load(source: str) -> ModuleType:
+    """Write ``source`` to a module named by its content and import it; without a cache, from a temporary directory."""
+    name = f"fieldflow_generated_{digest_of([toolchain(), source.encode()])}"
+    root = cache_root()
+    if root is None:
+        with tempfile.TemporaryDirectory() as folder:
+            return _import(name, _write(Path(folder), name, source.replace("cache=CACHE", "cache=False")))
+    folder = root / "generated"
+    path = folder / f"{name}.py"
+    text = source.replace("cache=CACHE", "cache=True")
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        _write(folder, name, text)
+    with cached_in(folder / "compiled"):
+        return _import(name, path)
+
+
+def _write(folder: Path, name: str, text: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(suffix=".tmp", dir=folder)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+    path = folder / f"{name}.py"
+    Path(temporary).replace(path)
+    return path
+
+
+def _import(name: str, path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise BadInput(f"compile: cannot load the generated module {path.name}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+formula_module.compiler = compile_formula

@@ -1,0 +1,291 @@
+"""What would one write about this run? The verdict table on screen, and a LaTeX report of fragments to \\input."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from fieldflow.formulas import derive
+from fieldflow.latex import escape, number, table, with_error
+from fieldflow.store import write_text
+from fieldflow.symbolic.formula import Formula
+from fieldflow.symbolic.reference import bibtex
+from fieldflow.verdict import DISAGREES
+
+_COLOUR = {"agrees": "green", "disagrees": "red", "underpowered": "yellow"}
+
+PAPER = "howard2024bayesian"
+
+SECTIONS = ("summary", "conventions", "formulas", "verdicts", "literature", "figures")
+
+
+def verdict_table(results: Mapping[str, Any]) -> Table:
+    """Return one line per family: what was claimed, how it was judged, whether it could have failed."""
+    shown = Table(title=f"{results['experiment']['name']}: predictions against samples")
+    for heading in ("family", "claim", "rows", "χ² / dof", "p", "KS p", "least Holm p", "weakest control", "status"):
+        shown.add_column(heading, justify="left" if heading in ("family", "claim", "status") else "right")
+    for name, joint in sorted(results["joint"].items()):
+        rows = [check for check in results["checks"] if check["family"] == name]
+        statistic = f"{joint['chi2']:.1f} / {joint['dof']}" if joint["dof"] else "–"
+        colour = _COLOUR[joint["status"]]
+        status = f"[{colour}]{joint['status']}[/{colour}]"
+        if joint["claim"] == "literature":
+            bad = sum(check["status"] == DISAGREES for check in rows)
+            status = f"{bad} of {len(rows)} claims differ"
+        shown.add_row(
+            name,
+            joint["claim"],
+            str(len(rows)),
+            statistic,
+            _short(joint["p_value"] if joint["dof"] else None),
+            _short(joint["ks_p_value"]),
+            _short(joint["holm_min_p"]),
+            _control(joint),
+            status,
+        )
+    return shown
+
+
+def training_lines(results: Mapping[str, Any]) -> list[str]:
+    """Return, per network, the training loss beside the mean square of the target, and whether training underfits."""
+    lines = []
+    for label, entry in sorted(results["training"].items()):
+        scale = entry["mean_square_target"] or entry["mean_square_train_target"]
+        kind = "E y²" if entry["mean_square_target"] is not None else "mean y² of the training set"
+        line = (
+            f"{label}: training loss {entry['train_loss_median']:.4g} (median), {entry['train_loss_mean']:.4g} (mean); "
+            f"{kind} = {scale:.4g}; on the training set mean y² = {entry['mean_square_train_target']:.4g}"
+        )
+        if entry["train_loss_median"] > scale:
+            line += ". The ensemble underfits: the zero function has a smaller loss than its median member"
+        lines.append(line + ".")
+    return lines
+
+
+def write(directory: Path, results: Mapping[str, Any], figures: Mapping[str, Any]) -> None:
+    """Write report.tex, its sections and tables, and the bibliography of what was used."""
+    used = _used_formulas(results)
+    write_text(directory / "tables" / "fig07.tex", _settings_table(results))
+    write_text(directory / "tables" / "verdicts.tex", _verdict_tex(results))
+    write_text(directory / "tables" / "literature.tex", _literature_tex(results))
+    sections = {
+        "summary": _summary(results),
+        "conventions": _conventions(results),
+        "formulas": "\n".join(_formula_tex(formula) for formula in used),
+        "verdicts": _verdict_section(results, figures),
+        "literature": _literature_section(),
+        "figures": _figures_tex(results, figures),
+    }
+    for name in SECTIONS:
+        write_text(directory / "sections" / f"{name}.tex", sections[name])
+    keys = sorted({PAPER, *(reference.key for formula in used for reference in formula.references)})
+    write_text(directory / "references.bib", bibtex(keys))
+    write_text(directory / "report.tex", _document(results))
+
+
+def _document(results: Mapping[str, Any]) -> str:
+    name = escape(results["experiment"]["name"])
+    return "\n".join(
+        [
+            r"\documentclass[a4paper,11pt]{article}",
+            r"\usepackage[T1]{fontenc}",
+            r"\usepackage[margin=25mm]{geometry}",
+            r"\usepackage{amsmath,amssymb,booktabs,graphicx,hyperref}",
+            r"\date{}",
+            rf"\title{{Information-shell renormalisation of a trained ensemble:\\ experiment \texttt{{{name}}}}}",
+            rf"\author{{fieldflow, seed {results['seed']}}}",
+            r"\begin{document}",
+            r"\maketitle",
+            *(rf"\input{{sections/{section}}}" for section in SECTIONS),
+            r"\bibliographystyle{plain}",
+            r"\bibliography{references}",
+            r"\end{document}",
+            "",
+        ]
+    )
+
+
+def _summary(results: Mapping[str, Any]) -> str:
+    members, joint = results["members"], results["joint"]
+    judged = {name: entry for name, entry in joint.items() if entry["claim"] != "literature"}
+    agree = sum(entry["status"] == "agrees" for entry in judged.values())
+    lines = [
+        r"\section{Summary}",
+        rf"An ensemble of {members['requested']} networks was drawn, trained and coarse-grained by the information shell",
+        rf"of Ref.~\cite{{{PAPER}}}; {members['excluded']['diverged']} members whose training diverged were excluded by a rule",
+        r"that sees the hidden layer, the inputs and the targets only.",
+        rf"Of {len(judged)} families of predictions, {agree} agree with the samples.",
+        r"Table~\ref{tab:settings} lists the settings, Table~\ref{tab:verdicts} the verdicts.",
+        "",
+        *(escape(line) + "\n" for line in training_lines(results)),
+        r"\begin{table}[ht]\centering",
+        r"\input{tables/fig07}",
+        r"\caption{Settings (Fig.~7 of the paper, as run).}\label{tab:settings}",
+        r"\end{table}",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _settings_table(results: Mapping[str, Any]) -> str:
+    resolved = results["experiment"]["resolved"]
+    rows = []
+    for network in resolved["network"]:
+        prefix = f"{network['label']}: " if len(resolved["network"]) > 1 else ""
+        rows.append([escape(prefix + "widths"), escape(" -> ".join(map(str, [network["d_in"], *network["widths"], 1])))])
+        rows.append([escape(prefix + "activations"), escape(_listed(network["activation"]))])
+        rows.append([escape(prefix + "weight scaling"), escape(network["scaling"])])
+        rows.append([escape(prefix + "sigma_w"), escape(_listed(network["sigma_w"]))])
+        rows.append([escape(prefix + "sigma_b"), escape(_listed(network["sigma_b"]))])
+    for section in ("data", "training", "fisher", "shell"):
+        for key, value in sorted(resolved[section].items()):
+            if value is not None and key != "cutoffs":
+                rows.append([escape(f"{section}: {key}"), escape(_listed(value))])
+    cutoffs = resolved["shell"]["cutoffs"]
+    rows.append([escape("shell: cutoffs"), escape(f"{len(cutoffs)} from {cutoffs[0]:g} to {cutoffs[-1]:g}")])
+    rows.append(["members", str(results["members"]["requested"])])
+    return table("ll", ["parameter", "value"], rows)
+
+
+def _listed(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(_listed(entry) for entry in value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _conventions(results: Mapping[str, Any]) -> str:
+    rows = []
+    for label, entries in sorted(results["conventions"].items()):
+        prefix = f"{label}: " if len(results["conventions"]) > 1 else ""
+        rows += [[escape(prefix + key.replace("_", " ")), escape(str(value))] for key, value in entries.items()]
+    body = table("lp{0.6\\textwidth}", ["convention", "value"], rows)
+    return "\n".join([r"\section{Conventions}", r"\noindent", body])
+
+
+def _used_formulas(results: Mapping[str, Any]) -> list[Formula]:
+    """Return the formulas behind this run, in the order of the argument."""
+    methods = results["experiment"]["resolved"]["training"]["method"]
+    names = [f"training.{methods}", "fisher.readout", "shell.mean", "shell.covariance"]
+    if results["experiment"]["resolved"]["shell"]["mode"] == "prune":
+        names.append("shell.covariance_prune")
+    if any(name.endswith("/infinite-width") for name in results["joint"]):
+        names = ["expectation.relu", "nngp.recursion", *names, "shell.relu_Z", "shell.sloppy_fraction", "shell.critical"]
+    return [derive(name) for name in names]
+
+
+def _formula_tex(formula: Formula) -> str:
+    places = [rf"\cite[{escape(reference.locator)}]{{{reference.key}}}" for reference in formula.references]
+    source = ", ".join(places) if places else "derived from " + escape(", ".join(formula.derived_from))
+    return "\n".join(
+        [
+            rf"\paragraph{{\texttt{{{escape(formula.name)}}}}} ({escape(formula.validity)}; {source})",
+            formula.latex(style="align"),
+            "",
+        ]
+    )
+
+
+def _verdict_tex(results: Mapping[str, Any]) -> str:
+    rows = []
+    for name, joint in sorted(results["joint"].items()):
+        if joint["claim"] != "literature":
+            statistic = f"${joint['chi2']:.1f}/{joint['dof']}$"
+            values = (joint["p_value"], joint["ks_p_value"], joint["holm_min_p"])
+            rows.append([escape(name), joint["claim"], statistic, *(number(value, 2) for value in values),
+                         escape(_control(joint)), joint["status"]])  # fmt: skip
+    header = ["family", "claim", r"$\chi^2$/dof", "$p$", "KS $p$", "Holm $p$", "control", "status"]
+    return table("llrrrrrl", header, rows)
+
+
+def _verdict_section(results: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
+    lines = [
+        r"\section{Verdicts}",
+        r"\begin{table}[ht]\centering\small\setlength{\tabcolsep}{4pt}",
+        r"\resizebox{\textwidth}{!}{\input{tables/verdicts}}",
+        r"\caption{Joint verdicts. $\chi^2$ (Hotelling's $T^2$ where the covariance is estimated) is taken over whitened",
+        r"components; KS is the Kolmogorov--Smirnov test of those components; Holm $p$ is the smallest adjusted $p$-value of",
+        r"the rows; control is the least number of standard errors by which a deliberately wrong prediction moves the joint",
+        r"statistic. Below 8 the family would count as underpowered.}\label{tab:verdicts}",
+        r"\end{table}",
+        "",
+    ]
+    for label, series in sorted(figures.items()):
+        if series["corrections"]:
+            lines += _corrections(label, series)
+    return "\n".join(lines)
+
+
+def _corrections(label: str, series: Mapping[str, Any]) -> list[str]:
+    point = series["corrections"][0]["point"]
+    chosen = [entry for entry in series["corrections"] if entry["point"] == point]
+    rows = [
+        [entry["name"], number(entry["cutoff"], 3), with_error(entry["a"], entry["a_error"]),
+         with_error(entry["b"], entry["b_error"])]
+        for entry in chosen
+    ]  # fmt: skip
+    place = ", ".join(f"{value:.3g}" for value in point)
+    return [
+        r"\begin{table}[ht]\centering\small",
+        table("lrrr", ["moment", r"$\Lambda$", "$a$", "$b$"], rows),
+        rf"\caption{{{escape(label)}: fit $a + b/N + c/N^2$ of the Rao--Blackwellised moments at $x=({place})$. The intercept",
+        r"$a$ is judged against the infinite-width flow; $b$ is reported.}",
+        r"\end{table}",
+        "",
+    ]
+
+
+def _literature_tex(results: Mapping[str, Any]) -> str:
+    rows = []
+    for check in results["checks"]:
+        if check["claim"] == "literature":
+            label = check["family"].split("/")[0]
+            rows.append([escape(f"{label}: {check['name']}"), escape(check["equation"].removeprefix("2405.17538 ")),
+                         number(check["prediction"]), with_error(check["measurement"], check["std_error"]),
+                         check["status"]])  # fmt: skip
+    return table(r"p{0.46\textwidth}lrrl", ["claim", "where", "claimed", "measured", "status"], rows)
+
+
+def _literature_section() -> str:
+    return "\n".join(
+        [
+            r"\section{Claims of the literature}",
+            r"\begin{table}[ht]\centering\small",
+            r"\resizebox{\textwidth}{!}{\input{tables/literature}}",
+            rf"\caption{{Claims of Sec.~4.2 of Ref.~\cite{{{PAPER}}} beside what this run measured. They are reported, not",
+            r"judged: the text describes figures, not numbers with errors.}",
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def _figures_tex(results: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
+    captions = {
+        "fig08": "Distribution of the trained output at the first stated test input (Fig.~8 of the paper): samples, the "
+        "predicted mixture of Gaussians over independent hidden draws, and the single Gaussian with the sample's mean and "
+        "variance.",
+        "fig09": "Test loss along the information-shell flow (Fig.~9). The line is bias squared plus variance over "
+        "independent hidden draws; points are sample means with standard errors, squares medians.",
+        "fig10": "Distribution of the output at four cut-offs (Fig.~10).",
+        "fig11": "Mean and standard deviation of the output at the first stated test input along the flow (Fig.~11).",
+    }
+    lines = [r"\section{Figures}"]
+    for name, caption in captions.items():
+        lines += [
+            r"\begin{figure}[ht]\centering",
+            rf"\includegraphics[width=\textwidth,height=0.42\textheight,keepaspectratio]{{figures/{name}.pdf}}",
+            rf"\caption{{{caption}}}\label{{fig:{name}}}",
+            r"\end{figure}",
+        ]
+    return "\n".join([*lines, r"\clearpage", ""])
+
+
+def _control(joint: Mapping[str, Any]) -> str:
+    shifts: Iterable[float] = [abs(value) for value in joint["negative_controls"].values() if value is not None]
+    found = list(shifts)
+    return f"{min(found):.3g} σ" if found else "–"
+
+
+def _short(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2g}"

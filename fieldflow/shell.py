@@ -1,0 +1,218 @@
+"""What is left of a trained ensemble after coarse-graining? The BRG flow in closed form, UV to IR.
+
+Sloppy read-out weights (λ < Λ) are redrawn from the prior (resample) or removed (prune).  At infinite width the law
+stays Gaussian, with k_> = K_>(X, x): formulas ``shell.mean``, ``shell.covariance``, ``shell.covariance_prune``; the
+corrected form of equations (74)-(76) of arXiv:2405.17538 for members with their own hidden layers.
+"""
+
+import math
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from fieldflow import inputs
+from fieldflow.errors import BadInput, NoCriticalCutoff
+from fieldflow.flow import TrainingFlow
+from fieldflow.formulas import compiled, derive
+from fieldflow.inputs import Array
+from fieldflow.kernels import nngp
+from fieldflow.shell_kernel import ShellKernel, fisher_law
+from fieldflow.symbolic.formula import Formula
+
+MODES = ("resample", "prune")
+
+
+class ShellFlow:
+    """Gaussian law of the coarse-grained ensemble as a function of the cut-off Λ (immutable).
+
+    Parameters
+    ----------
+    flow : TrainingFlow
+        Trained read-out.
+    fisher : "gaussian" or array_like (n, d_in)
+        Inputs over which λ_i = E[h_i²]/noise_variance is averaged: a Gaussian law N(input_mean, input_std²), or points.
+    input_mean, input_std : float or (d_in,)
+    noise_variance : float
+        Variance s² of the Gaussian likelihood.
+    mode : {"resample", "prune"}
+    samples, seed : int
+        Quasi-random points for shell kernels without a closed form.
+
+    Raises
+    ------
+    BadInput, NoClosedForm
+
+    >>> from fieldflow.network import MLP
+    >>> net = MLP(2, depth=1, activation="relu")
+    >>> flow = TrainingFlow(net, [[1.0, 0.0]], [1.0], learning_rate=0.5, steps=100)
+    >>> shell = ShellFlow(flow)
+    >>> shell.closed_form, shell.std_error, shell.mean([[1.0, 0.0]], [0.0, math.inf]).shape
+    (True, 0.0, (2, 1))
+    """
+
+    def __init__(
+        self,
+        flow: TrainingFlow,
+        *,
+        fisher: Any = "gaussian",
+        input_mean: Any = 0.0,
+        input_std: Any = 1.0,
+        noise_variance: float = 1.0,
+        mode: str = "resample",
+        samples: int = 2**14,
+        seed: int = 0,
+    ) -> None:
+        if not isinstance(flow, TrainingFlow):
+            raise BadInput(f"flow: expected a fieldflow.TrainingFlow, got {type(flow).__name__}")
+        if flow.trained != "readout":
+            raise BadInput('flow: the information shell of trained="all" is not defined here; expected trained="readout"')
+        self.flow = flow
+        self.net = flow.net
+        self.mode = inputs.choice("mode", mode, MODES)
+        law = fisher_law(flow.net, fisher, input_mean, input_std, noise_variance)
+        self.kernel = ShellKernel(
+            flow.net,
+            law,
+            inputs.integer("samples", samples, minimum=256, maximum=2**26),
+            inputs.integer("seed", seed, maximum=2**64 - 1),
+        )
+
+    @property
+    def closed_form(self) -> bool:
+        """Whether K_> = Z(Λ) K in closed form; otherwise it is sampled and ``std_error`` is positive."""
+        return self.kernel.closed_form
+
+    @cached_property
+    def std_error(self) -> float:
+        """Largest standard error of K_>(X, X)/√(K_ii K_jj) over the training inputs and the deciles of λ; 0 if closed."""
+        if self.closed_form:
+            return 0.0
+        grid = self._deciles()
+        scale = np.sqrt(np.diag(nngp(self.net, self.flow.x_train)))
+        error = self.kernel(self.flow.x_train, self.flow.x_train, grid).std_error
+        return float(np.max(error / np.maximum(np.multiply.outer(scale, scale), np.finfo(float).tiny)))
+
+    def mean(self, x: Any, cutoff: Any) -> Array:
+        """Return μ_Λ(x), shape ([cutoffs,] n_x[, d_out]); formula ``shell.mean``."""
+        x = inputs.points("x", x, self.net.d_in)
+        grid, scalar = inputs.cutoffs(cutoff)
+        shells = self.kernel(self.flow.x_train, x, grid).value
+        values = np.array([self._mean(kernel) for kernel in shells])
+        values = values.reshape(len(grid), len(x), *self.flow.y_train.shape[1:])
+        return values[0] if scalar else values
+
+    def covariance(self, x: Any, x2: Any = None, cutoff: Any = 0.0) -> Array:
+        """Return Cov[f_Λ(x), f_Λ(x2)], shape ([cutoffs,] n1, n2), the same for each output."""
+        x = inputs.points("x", x, self.net.d_in)
+        other = x if x2 is None else inputs.points("x2", x2, self.net.d_in)
+        grid, scalar = inputs.cutoffs(cutoff)
+        left = self.kernel(self.flow.x_train, x, grid).value
+        right = left if x2 is None else self.kernel(self.flow.x_train, other, grid).value
+        if self.mode == "resample":
+            first = np.broadcast_to(nngp(self.net, x, None if x2 is None else other), (len(grid), len(x), len(other)))
+        else:
+            first = self.kernel(x, other, grid).value
+        values = np.array([self._covariance(*parts) for parts in zip(first, left, right, strict=True)])
+        return values[0] if scalar else values
+
+    def loss(self, x: Any, y: Any, cutoff: Any) -> Array | float:
+        """Return E mean (f_Λ(x) - y)² over points and outputs: bias² + variance, per cut-off; formula ``shell.loss``."""
+        x = inputs.points("x", x, self.net.d_in)
+        y = inputs.targets("y", y, len(x), self.net.d_out)
+        grid, scalar = inputs.cutoffs(cutoff)
+        mean = self.mean(x, grid)
+        bias = np.mean((mean - y) ** 2, axis=tuple(range(1, mean.ndim)))
+        values = bias + np.array([np.mean(np.diag(part)) for part in self.covariance(x, cutoff=grid)])
+        return float(values[0]) if scalar else values
+
+    def sloppy_fraction(self, cutoff: Any) -> Array | float:
+        """Return P(λ < Λ) of a read-out weight (a read-out bias is not counted)."""
+        grid, scalar = inputs.cutoffs(cutoff)
+        values, _ = self.kernel.sloppy_fraction(grid)
+        return float(values[0]) if scalar else values
+
+    def formula(self, name: str) -> Formula:
+        """Return the formula behind "mean", "covariance", "loss", "sloppy_fraction", "critical", "gamma" or "Z"."""
+        accepted = ("mean", "covariance", "loss", "sloppy_fraction", "critical", "gamma", "Z")
+        inputs.choice("name", name, accepted)
+        if name in ("covariance", "loss") and self.mode == "prune":
+            return derive(f"shell.{name}_prune")
+        return derive("shell.homogeneous_Z" if name == "Z" else f"shell.{name}")
+
+    def critical_cutoff(self, x: Any = None, y: Any = None, excess: float = 0.1) -> float:
+        """Return Λ_C: the largest Λ with loss(Λ') <= loss(0) + excess·(loss(inf) - loss(0)) for all Λ' <= Λ.
+
+        Parameters
+        ----------
+        x, y : array_like, optional
+            Where the loss is taken; the training set by default.
+        excess : float
+            0 < excess < 1.
+
+        Raises
+        ------
+        NoCriticalCutoff
+            If loss(inf) <= loss(0).
+        """
+        if (x is None) != (y is None):
+            raise BadInput("x, y: expected both or neither")
+        x = self.flow.x_train if x is None else inputs.points("x", x, self.net.d_in)
+        y = self.flow.y_train if y is None else inputs.targets("y", y, len(x), self.net.d_out)
+        excess = inputs.real("excess", excess, minimum=0.0, maximum=1.0, strict=True)
+        start, end = np.asarray(self.loss(x, y, [0.0, math.inf]))
+        if end <= start:
+            raise NoCriticalCutoff(f"excess: loss(inf) = {end:.6g} does not exceed loss(0) = {start:.6g}")
+        if self.closed_form and self.net.sigma_b[-1] == 0.0:
+            return self._closed_critical(x, y, excess)
+        return self._searched_critical(x, y, start + excess * (end - start))
+
+    def loss_coefficients(self, x: Array, y: Array) -> tuple[float, float, float]:
+        """Return a, b, c of L(Z) = aZ² - 2bZ + c (theory: homogeneous activation, no read-out bias)."""
+        mean = self.flow.mean(x)
+        prior = float(np.mean(np.diag(nngp(self.net, x))))
+        trained = float(np.mean(np.diag(self.flow.covariance(x))))
+        square, overlap = float(np.mean(mean**2)), float(np.mean(mean * y))
+        a = square - (prior - trained)
+        if self.mode == "resample":
+            return a, overlap, float(np.mean(y**2)) + prior
+        return a, overlap - 0.5 * prior, float(np.mean(y**2))
+
+    def _closed_critical(self, x: Array, y: Array, excess: float) -> float:
+        factor = compiled("shell.critical")(*self.loss_coefficients(x, y), excess)
+        values = self.kernel.homogeneous_values(float(factor))
+        return float(compiled("shell.critical_cutoff")(*values))
+
+    def _searched_critical(self, x: Array, y: Array, bound: float) -> float:
+        """Return the first crossing of ``bound``: a scan over a fine grid of cut-offs, then bisection."""
+        grid = np.concatenate([[0.0], np.geomspace(*self._range(), 200)])
+        above = np.flatnonzero(np.asarray(self.loss(x, y, grid)) > bound)
+        if len(above) == 0:
+            return math.inf
+        low, high = (grid[above[0] - 1], grid[above[0]]) if above[0] > 0 else (0.0, grid[0])
+        for _ in range(60):
+            middle = 0.5 * (low + high)
+            inside = self.loss(x, y, middle) <= bound
+            low, high = (middle, high) if inside else (low, middle)
+        return float(low)
+
+    def _range(self) -> tuple[float, float]:
+        """Return cut-offs below and above which (almost) nothing is sloppy or stiff."""
+        low, high = 1e-12, 1.0 / self.kernel.law.noise_variance + 1.0
+        while self.sloppy_fraction(high) < 1.0 - 1e-6 and high < 1e300:
+            high *= 4.0
+        return low, 4.0 * high
+
+    def _deciles(self) -> Array:
+        grid = np.geomspace(*self._range(), 400)
+        fraction = np.asarray(self.sloppy_fraction(grid))
+        return np.unique(grid[np.searchsorted(fraction, np.arange(1, 10) / 10.0).clip(max=len(grid) - 1)])
+
+    def _mean(self, shell: Array) -> Array:
+        value: Array = compiled("shell.mean")(shell, self.flow.matrix, self.flow.y_train.reshape(len(shell), -1))
+        return value
+
+    def _covariance(self, first: Array, left: Array, right: Array) -> Array:
+        name = "shell.covariance" if self.mode == "resample" else "shell.covariance_prune"
+        value: Array = compiled(name)(first, left, right, self.flow.matrix, self.flow.prior)
+        return value

@@ -1,0 +1,1 @@
+"""Experiments: real networks drawn, trained and coarse-grained in Numba. Imports nothing symbolic."""

@@ -1,0 +1,90 @@
+"""How is the readable code compiled? One decorator and one cache, keyed by everything the machine code depends on.
+
+Numba's own cache key covers only the file of the compiled function: after an edit in a callee elsewhere a cached caller
+silently keeps the old numbers.  Here the cache *folder* is named by a hash of all compiled sources and of the versions
+that produced the machine code, so a stale entry cannot be reached.
+"""
+
+import hashlib
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import llvmlite
+import numba
+import numpy as np
+import scipy
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def digest_of(parts: list[bytes]) -> str:
+    """Return the first 20 hex digits of the SHA-256 of length-prefixed parts.
+
+    >>> digest_of([b"a", b"b"]) == digest_of([b"ab"])
+    False
+    """
+    hasher = hashlib.sha256()
+    for part in parts:
+        hasher.update(len(part).to_bytes(8, "little"))
+        hasher.update(part)
+    return hasher.hexdigest()[:20]
+
+
+def toolchain() -> bytes:
+    """Return the versions that decide what machine code a source becomes."""
+    versions = (numba.__version__, llvmlite.__version__, np.__version__, scipy.__version__)
+    return repr((sys.version_info[:3], platform.machine(), *versions)).encode()
+
+
+@cache
+def source_digest() -> str:
+    """Return the digest of every source file of this package and of the toolchain."""
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    return digest_of([toolchain(), *(path.name.encode() + path.read_bytes() for path in sources)])
+
+
+@cache
+def cache_root() -> Path | None:
+    """Return the user's cache folder for fieldflow, or None where nothing can be written.
+
+    ``FIELDFLOW_CACHE_DIR`` overrides the XDG default.
+    """
+    chosen = os.environ.get("FIELDFLOW_CACHE_DIR")
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    root = Path(chosen) if chosen else Path(base) / "fieldflow"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root):
+            return root
+    except OSError:
+        return None
+
+
+@contextmanager
+def cached_in(folder: Path | None) -> Iterator[bool]:
+    """Let functions decorated inside use ``folder`` as Numba's cache; yields whether caching is possible."""
+    previous = numba.config.CACHE_DIR
+    if folder is not None:
+        numba.config.CACHE_DIR = str(folder)
+    try:
+        yield folder is not None
+    finally:
+        numba.config.CACHE_DIR = previous
+
+
+def jit(function: F) -> F:
+    """Compile ``function`` with Numba on first use, without the GIL, cached on disk.
+
+    No ``fastmath``: reassociation breaks reproducibility and ``isnan``.
+    """
+    root = cache_root()
+    with cached_in(None if root is None else root / f"numeric-{source_digest()}") as possible:
+        compiled: F = numba.njit(nogil=True, cache=possible)(function)
+    return compiled

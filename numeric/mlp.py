@@ -1,0 +1,106 @@
+"""What are the features of one member? The forward pass of a fully connected network whose weights are Philox normals.
+
+Arrays are neuron-major: points are the columns of ``x`` (d_in, p) and features have shape (neurons, p), so that one
+neuron's outputs are contiguous.  Equations (59)-(62) of arXiv:2405.17538, with explicit weight scales.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldflow.numeric.jit import jit
+from fieldflow.numeric.rng import fill_normals
+
+
+class Architecture(NamedTuple):
+    """A network as the compiled code needs it.
+
+    ``widths`` (hidden layers,), ``weight_std`` and ``bias_std`` (hidden layers + 1,): prior standard deviations of one
+    weight and one bias of each layer, read-out last.
+    """
+
+    d_in: int
+    widths: NDArray[np.int64]
+    weight_std: NDArray[np.float64]
+    bias_std: NDArray[np.float64]
+
+
+@jit
+def normals_per_member(net):  # type: ignore[no-untyped-def]
+    """Return how many normals the hidden layers of one member take (weights and one bias per neuron)."""
+    total = 0
+    fan_in = net.d_in
+    for width in net.widths:
+        total += width * (fan_in + 1)
+        fan_in = width
+    return total
+
+
+@jit
+def hidden_outputs(net, activations, normals, x):  # type: ignore[no-untyped-def]
+    """Return h(x) of the last hidden layer, shape (width, p), for points x (d_in, p).
+
+    ``normals`` holds, layer by layer and neuron by neuron, the fan_in weights and then the bias.
+    """
+    inputs = x
+    offset = 0
+    fan_in = net.d_in
+    for layer in range(net.widths.size):
+        width = net.widths[layer]
+        rows = normals[offset : offset + width * (fan_in + 1)].reshape((width, fan_in + 1))
+        # The exact product of each weight with its scale, as one sees it written in the text.
+        weights = np.ascontiguousarray(rows[:, :fan_in]) * net.weight_std[layer]
+        outputs = np.dot(weights, inputs)
+        if net.bias_std[layer] != 0.0:
+            for neuron in range(width):
+                outputs[neuron] += net.bias_std[layer] * rows[neuron, fan_in]
+        activations[layer](outputs.reshape(-1))
+        inputs = outputs
+        offset += width * (fan_in + 1)
+        fan_in = width
+    return inputs
+
+
+@jit
+def readout_features(net, outputs):  # type: ignore[no-untyped-def]
+    """Return normalised features (width [+ 1 if the read-out has a bias], p): f = Σ ω_i feature_i with ω ~ N(0, 1)."""
+    width, points = outputs.shape
+    bias = 1 if net.bias_std[-1] != 0.0 else 0
+    scaled = np.empty((width + bias, points))
+    scaled[:width] = outputs * net.weight_std[-1]
+    if bias:
+        scaled[width] = net.bias_std[-1]
+    return scaled
+
+
+@jit
+def member_outputs(net, activations, seed, member, stream, x):  # type: ignore[no-untyped-def]
+    """Return h(x), (width, p), of one member whose hidden layers are drawn from ``stream``."""
+    numbers = np.empty(normals_per_member(net))
+    fill_normals(numbers, seed, member, stream)
+    return hidden_outputs(net, activations, numbers, x)
+
+
+@jit
+def first_layer_moments(net, seed, member, stream, input_mean, input_std):  # type: ignore[no-untyped-def]
+    """Return mean and standard deviation, each (width,), of the first preactivations over Gaussian inputs.
+
+    Inputs are N(input_mean, diag(input_std²)) with both given per coordinate (d_in,).
+    """
+    width = net.widths[0]
+    numbers = np.empty(normals_per_member(net))
+    fill_normals(numbers, seed, member, stream)
+    rows = numbers[: width * (net.d_in + 1)].reshape((width, net.d_in + 1))
+    mean = np.empty(width)
+    deviation = np.empty(width)
+    for neuron in range(width):
+        centre = net.bias_std[0] * rows[neuron, net.d_in]
+        square = 0.0
+        for axis in range(net.d_in):
+            weight = net.weight_std[0] * rows[neuron, axis]
+            centre += weight * input_mean[axis]
+            square += (weight * input_std[axis]) ** 2
+        mean[neuron] = centre
+        deviation[neuron] = np.sqrt(square)
+    return mean, deviation

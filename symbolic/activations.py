@@ -1,0 +1,92 @@
+"""Which activations are known, and what is σ' and the degree of homogeneity? From one SymPy expression each."""
+
+import difflib
+from dataclasses import dataclass
+from typing import Any
+
+import sympy as sp
+
+from fieldflow.symbolic.errors import BadInput
+from fieldflow.symbolic.symbols import z
+
+CATALOGUE: dict[str, sp.Expr] = {
+    "identity": z,
+    "relu": sp.Max(z, 0),
+}
+
+
+@dataclass(frozen=True)
+class Activation:
+    """An activation σ(z): its expression in ``symbols.z``, σ' almost everywhere, and its degree k if σ(tz) = t^k σ(z)."""
+
+    expr: sp.Expr
+    derivative: sp.Expr
+    degree: int | None
+    name: str
+
+
+def activation(given: Any) -> Activation:
+    """Return the activation called ``given``, or given as a SymPy expression in any one symbol.
+
+    Decimals are read as the rationals they print as.
+
+    Raises
+    ------
+    BadInput
+        For an unknown name (nearest suggested), more than one symbol, or something that is not an expression.
+
+    >>> activation("relu").degree, activation(sp.Symbol("u") ** 3).degree
+    (1, 3)
+    """
+    if isinstance(given, Activation):
+        return given
+    if isinstance(given, str):
+        if given not in CATALOGUE:
+            near = difflib.get_close_matches(given, CATALOGUE, n=1, cutoff=0.0)
+            raise BadInput(
+                f"activation: unknown name {given!r}; nearest: {near[0]}; accepted: {', '.join(sorted(CATALOGUE))} or an "
+                "expression in one symbol"
+            )
+        expr, name = CATALOGUE[given], given
+    elif isinstance(given, sp.Expr):
+        expr = canonical(given)
+        name = next((known for known, known_expr in CATALOGUE.items() if known_expr == expr), str(expr))
+    else:
+        raise BadInput(f"activation: expected a name or a SymPy expression, got {type(given).__name__}")
+    return Activation(expr, derivative(expr), _degree(expr), name)
+
+
+def canonical(expr: sp.Expr) -> sp.Expr:
+    """Return the expression in ``symbols.z`` with exact coefficients and Heaviside(0) = 1/2."""
+    symbols = expr.free_symbols
+    if len(symbols) > 1:
+        raise BadInput(f"activation: expected one symbol, got {', '.join(sorted(map(str, symbols)))} in {expr}")
+    exact = expr.xreplace({number: sp.Rational(str(number)) for number in expr.atoms(sp.Float)})
+    if exact.has(sp.I) or not all(number.is_finite for number in exact.atoms(sp.Number)):
+        raise BadInput(f"activation: expected a real, finite expression, got {expr}")
+    replaced: sp.Expr = exact.xreplace(dict.fromkeys(symbols, z))
+    half: sp.Expr = replaced.replace(sp.Heaviside, lambda argument, *_: sp.Heaviside(argument, sp.Rational(1, 2)))
+    return half
+
+
+def derivative(expr: sp.Expr) -> sp.Expr:
+    """Return σ' almost everywhere: jumps contribute nothing."""
+    slope = sp.diff(expr, z).replace(sp.DiracDelta, lambda *_: sp.Integer(0))
+    return canonical(slope)
+
+
+def _degree(expr: sp.Expr) -> int | None:
+    """Return k if σ(tz) = t^k σ(z) for t > 0 on both half-lines, else None."""
+    positive, scale = sp.Symbol("x", positive=True), sp.Symbol("t", positive=True)
+    degrees = set()
+    for sign in (1, -1):
+        here = expr.subs(z, sign * positive)
+        if here == 0:
+            continue
+        ratio = sp.simplify(expr.subs(z, sign * scale * positive) / here)
+        power = sp.simplify(sp.log(ratio).expand(force=True) / sp.log(scale))
+        degrees.add(power)
+    if len(degrees) != 1:
+        return None
+    power = degrees.pop()
+    return int(power) if power.is_Integer and power >= 0 else None

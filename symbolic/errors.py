@@ -1,0 +1,25 @@
+"""Which mistakes can a caller make? One class each, all ValueErrors, so that one ``except`` at the boundary is enough."""
+
+
+class BadInput(ValueError):
+    """An argument, a file or a key that fieldflow cannot accept; the message names it and the accepted values."""
+
+
+class NoClosedForm(BadInput):
+    """The requested expression has no closed form that this version derives; the message says what is supported."""
+
+
+class NotPositiveDefinite(BadInput):
+    """A covariance or Gram matrix that must be inverted is singular or indefinite."""
+
+
+class NoCriticalCutoff(BadInput):
+    """The loss at infinite cut-off does not exceed the loss at zero, so no critical cut-off exists."""
+
+
+class Underpowered(BadInput):
+    """Too few samples for the claim that was asked to be judged."""
+
+
+class ProofFailed(BadInput):
+    """A derivation step did not hold when it was checked; nothing may be built on it."""

@@ -1,0 +1,1 @@
+"""Slow textbook versions, written from the definitions and sharing no code with the package."""
