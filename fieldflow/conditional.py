@@ -42,17 +42,22 @@ class MemberFlow:
         self.matrix = training_matrix(
             self.gram, method=method, learning_rate=learning_rate, steps=steps, d_out=y.shape[1]
         )
+        # M K Mᵀ - M - Mᵀ: what training adds to the prior covariance, between the responses k_>.
+        self.learnt = self.matrix @ self.gram @ self.matrix.T - self.matrix - self.matrix.T
 
-    def law(self, features: Array, cutoffs: Array, *, mode: str) -> Conditional:
-        """Return the joint law at all cut-offs and points; ``features`` (m, p); cells run over cut-offs, then points."""
-        stiff = self.diagonal[None, :] >= cutoffs[:, None]
-        kept = np.concatenate([np.where(mask[:, None], features, 0.0).T for mask in stiff])
-        response = self.seen.T @ kept.T
+    def law(self, features: Array, cutoffs: Array, *, mode: str, factor: float = 1.0) -> Conditional:
+        """Return the joint law at all cut-offs and points; ``features`` (m, p); cells run over cut-offs, then points.
+
+        ``factor`` ≠ 1 multiplies the shell kernel k_>: a deliberately wrong law, for negative controls.
+        """
+        stiff = self.diagonal >= cutoffs[:, None]
+        kept = (stiff[:, None, :] * features.T).reshape(-1, len(self.diagonal))
+        response = factor * (self.seen.T @ kept.T)
         mean = compiled("shell.mean")(response, self.matrix, self.y)
         initial = compiled("shell.loading")(kept, response, self.matrix, self.seen.T)
         if mode == "prune":
             return Conditional(mean, initial)
-        redrawn = np.concatenate([np.where(mask[:, None], 0.0, features).T for mask in stiff])
+        redrawn = (~stiff[:, None, :] * features.T).reshape(kept.shape)
         return Conditional(mean, np.concatenate([initial, redrawn], axis=1))
 
     def moments(self, features: Array, cutoffs: Array) -> tuple[Array, dict[str, Array]]:
@@ -61,22 +66,27 @@ class MemberFlow:
         The diagonal of ``shell.covariance`` (a test holds them together), n² per cell instead of n·m; it is used for
         averages over many points, where the rounding of its cancellation is far below the sampling error.
         """
+        # Neurons sorted by the cut-off that removes them: each shell is then one contiguous block.
         first = np.searchsorted(cutoffs, self.diagonal, side="right")
-        shells = range(len(cutoffs) + 1)
-        parts = np.array([self.seen[first == shell].T @ features[first == shell] for shell in shells])
-        response = _stiff_sums(parts)
-        norms = np.array([np.sum(features[first == shell] ** 2, axis=0) for shell in shells])
-        solved = self.matrix.T @ response
-        reached = self.gram @ solved
-        learnt = np.einsum("cip,cip->cp", solved, reached) - 2.0 * np.einsum("cip,cip->cp", response, solved)
-        mean = np.swapaxes(solved, 1, 2) @ self.y
+        order = np.argsort(first, kind="stable")
+        edges = np.searchsorted(first[order], np.arange(len(cutoffs) + 2))
+        seen, there = self.seen[order], features[order]
+        target = self.matrix @ self.y
+        points = features.shape[1]
+        mean, learnt = np.zeros((len(cutoffs), points, self.y.shape[1])), np.zeros((len(cutoffs), points))
+        norms = np.zeros((len(cutoffs) + 1, points))
+        response = np.zeros((self.seen.shape[1], points))
+        # From the largest cut-off down: the response of the stiff neurons grows shell by shell and stays in cache.
+        for i in range(len(cutoffs), -1, -1):
+            if i < len(cutoffs) and edges[i + 1] < edges[-1]:
+                mean[i] = response.T @ target
+                learnt[i] = np.einsum("ip,ip->p", response, self.learnt @ response)
+            shell = slice(edges[i], edges[i + 1])
+            if shell.start < shell.stop:
+                response += seen[shell].T @ there[shell]
+                norms[i] = np.einsum("mp,mp->p", there[shell], there[shell])
+        stiff = np.cumsum(norms[::-1], axis=0)[::-1]
         return mean, {
-            "resample": np.maximum(np.sum(norms, axis=0) + learnt, 0.0),
-            "prune": np.maximum(_stiff_sums(norms) + learnt, 0.0),
+            "resample": np.maximum(stiff[0] + learnt, 0.0),
+            "prune": np.maximum(stiff[1:] + learnt, 0.0),
         }
-
-
-def _stiff_sums(parts: Array) -> Array:
-    """Return, per cut-off, the sum over the shells that are still stiff there."""
-    sums: Array = np.cumsum(parts[::-1], axis=0)[::-1][1:]
-    return sums

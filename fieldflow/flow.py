@@ -59,15 +59,21 @@ def training_matrix(kernel: Array, *, method: str, learning_rate: float, steps: 
 
 def _sequential_matrix(kernel: Array, gamma: float, steps: int) -> Array:
     """Return A Σ_{t<T} B^t with A = γ(1 + γL)^{-1} and B = 1 - KA."""
-    identity = np.eye(kernel.shape[0])
+    n = kernel.shape[0]
+    identity = np.eye(n)
     update: Array = gamma * linalg.solve_triangular(identity + gamma * np.tril(kernel, -1), identity, lower=True)
     step = identity - kernel @ update
-    total, power = np.zeros_like(kernel), identity
-    for bit in bin(steps)[2:]:
-        total, power = total + power @ total, power @ power
-        if bit == "1":
-            total, power = identity + step @ total, step @ power
-    result: Array = update @ total
+    # Columns [S | B^t], so that both parts of the doubling are one product.
+    both = np.hstack([np.zeros_like(kernel), identity])
+    with np.errstate(over="ignore", invalid="ignore"):  # a diverging network overflows; its caller sees the infinities
+        for bit in bin(steps)[2:]:
+            product = both[:, n:] @ both
+            product[:, :n] += both[:, :n]
+            both = product
+            if bit == "1":
+                both = step @ both
+                both[:, :n] += identity
+        result: Array = update @ both[:, :n]
     return result
 
 

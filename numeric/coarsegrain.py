@@ -50,12 +50,14 @@ def shell_outputs(features, trained, redrawn, first_removed, cutoffs, resample):
     kept = np.zeros((cutoffs + 1, outputs, points))
     drawn = np.zeros((cutoffs + 1, outputs, points))
     for neuron in range(features.shape[0]):
-        row = features[neuron]
         shell = first_removed[neuron]
         for output in range(outputs):
-            kept[shell, output] += trained[neuron, output] * row
-            if resample:
-                drawn[shell, output] += redrawn[neuron, output] * row
+            old, new = trained[neuron, output], redrawn[neuron, output]
+            for point in range(points):
+                kept[shell, output, point] += old * features[neuron, point]
+            if resample and shell < cutoffs:
+                for point in range(points):
+                    drawn[shell, output, point] += new * features[neuron, point]
     # A neuron first removed at index b is stiff at all cut-offs before b and sloppy from b on.
     result = np.empty((cutoffs, points, outputs))
     stiff = kept[cutoffs].copy()

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldflow.numeric.blas import gram
 from fieldflow.numeric.coarsegrain import fisher_diagonal, removed_from, shell_outputs, sloppy_counts
 from fieldflow.numeric.jit import jit
 from fieldflow.numeric.mlp import first_layer_moments, hidden_outputs, member_outputs, normals_per_member, readout_features
@@ -68,20 +69,23 @@ def member_fisher(net, activations, numbers, shell, given, slot):  # type: ignor
 
 @jit
 def _train(features, initial, training):  # type: ignore[no-untyped-def]
-    """Return the read-out after training and whether the member diverged (seen from zero initialisation)."""
-    kernel = np.dot(features.T, features)
+    """Return the read-out after training, f on the training inputs, and whether the member diverged from zero."""
+    kernel = gram(features)
     weights = initial.copy()
+    reached = np.empty((features.shape[1], initial.shape[1]))
     diverged = False
     for output in range(initial.shape[1]):
         target = np.ascontiguousarray(training.y[:, output])
         start = np.dot(features.T, np.ascontiguousarray(initial[:, output]))
         from_zero, residual = dual_solution(kernel, target, training.rate, training.method, training.duration)
         from_start, _ = dual_solution(kernel, start, training.rate, training.method, training.duration)
-        weights[:, output] += np.dot(features, from_zero - from_start)
+        change = from_zero - from_start
+        weights[:, output] += np.dot(features, change)
+        reached[:, output] = start + np.dot(kernel, change)
         growth = np.sqrt(np.sum(residual * residual))
         if not growth <= DIVERGENCE * np.sqrt(np.sum(target * target)):
             diverged = True
-    return weights, diverged
+    return weights, reached, diverged
 
 
 @jit
@@ -106,9 +110,7 @@ def simulate_block(net, activations, seed, first, x, training, shell, given, out
         weights = draws.reshape((size, outputs)).copy()
         if training.x.shape[1] > 0:
             seen = readout_features(net, hidden_outputs(net, activations, numbers, training.x))
-            weights, diverged = _train(seen, weights, training)
-            for output in range(outputs):
-                out.train_outputs[slot, :, output] = np.dot(seen.T, np.ascontiguousarray(weights[:, output]))
+            weights, out.train_outputs[slot], diverged = _train(seen, weights, training)
             out.diverged[slot] = diverged or not np.all(np.isfinite(weights))
         diagonal = member_fisher(net, activations, numbers, shell, given, slot)
         removed = removed_from(diagonal, shell.cutoffs)

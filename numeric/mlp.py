@@ -64,14 +64,23 @@ def hidden_outputs(net, activations, normals, x):  # type: ignore[no-untyped-def
 
 @jit
 def readout_features(net, outputs):  # type: ignore[no-untyped-def]
-    """Return normalised features (width [+ 1 if the read-out has a bias], p): f = Σ ω_i feature_i with ω ~ N(0, 1)."""
+    """Return normalised features (width [+ 1 if the read-out has a bias], p): f = Σ ω_i feature_i with ω ~ N(0, 1).
+
+    ``outputs`` is scaled in place (and is the result when there is no bias): fresh arrays of this size cost more than
+    the arithmetic.
+    """
     width, points = outputs.shape
-    bias = 1 if net.bias_std[-1] != 0.0 else 0
-    scaled = np.empty((width + bias, points))
-    scaled[:width] = outputs * net.weight_std[-1]
-    if bias:
-        scaled[width] = net.bias_std[-1]
-    return scaled
+    scale = net.weight_std[-1]
+    if scale != 1.0:
+        for neuron in range(width):
+            for point in range(points):
+                outputs[neuron, point] *= scale
+    if net.bias_std[-1] == 0.0:
+        return outputs
+    extended = np.empty((width + 1, points))
+    extended[:width] = outputs
+    extended[width] = net.bias_std[-1]
+    return extended
 
 
 @jit

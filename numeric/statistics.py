@@ -49,6 +49,8 @@ def whiten(residual: Array, loading: Array) -> Array:
     """
     deviation = np.sqrt(np.einsum("ij,ij->i", loading, loading))
     used = deviation > 0.0
+    if not np.any(used):
+        return np.empty(0)
     scaled = loading[used] / deviation[used, None]
     values, vectors = linalg.eigh(scaled @ scaled.T)
     keep = values > RANK_TOLERANCE

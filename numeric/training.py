@@ -8,6 +8,7 @@ the T updates (checked against them in the tests).
 
 import numpy as np
 
+from fieldflow.numeric.blas import solve_unit_lower
 from fieldflow.numeric.jit import jit
 
 GD, SGD, FLOW = 0, 1, 2
@@ -18,23 +19,13 @@ _FIRST_CHECK = 12
 
 
 @jit
-def _forward_solve(kernel, rate, vector):  # type: ignore[no-untyped-def]
-    """Return (1 + rate·L)^{-1} vector."""
-    solution = vector.copy()
-    for i in range(1, vector.size):
-        total = 0.0
-        for j in range(i):
-            total += kernel[i, j] * solution[j]
-        solution[i] -= rate * total
-    return solution
-
-
-@jit
-def _apply(kernel, rate, method, vector):  # type: ignore[no-untyped-def]
-    """Return C·vector."""
+def _apply(scaled, method, vector):  # type: ignore[no-untyped-def]
+    """Return C·vector for ``scaled`` = rate·K."""
     if method == SGD:
-        return rate * np.dot(kernel, _forward_solve(kernel, rate, vector))
-    return rate * np.dot(kernel, vector)
+        swept = vector.copy()
+        solve_unit_lower(scaled, swept)
+        return np.dot(scaled, swept)
+    return np.dot(scaled, vector)
 
 
 @jit
@@ -91,15 +82,14 @@ def _small_function(hessenberg, size, method, duration):  # type: ignore[no-unty
 
 
 @jit
-def _next_direction(kernel, rate, method, basis, hessenberg, size):  # type: ignore[no-untyped-def]
+def _next_direction(scaled, method, basis, hessenberg, size):  # type: ignore[no-untyped-def]
     """Add one Arnoldi vector (orthogonalised twice); return the norm of what is new in it and of what it came from."""
-    vector = _apply(kernel, rate, method, basis[size - 1])
+    vector = _apply(scaled, method, basis[size - 1])
     before = np.sqrt(np.dot(vector, vector))
     for _ in range(2):
-        for k in range(size):
-            overlap = np.dot(basis[k], vector)
-            hessenberg[k, size - 1] += overlap
-            vector -= overlap * basis[k]
+        overlap = np.dot(basis[:size], vector)
+        hessenberg[:size, size - 1] += overlap
+        vector -= np.dot(overlap, basis[:size])
     after = np.sqrt(np.dot(vector, vector))
     hessenberg[size, size - 1] = after
     if after > 0.0:
@@ -118,16 +108,17 @@ def dual_solution(kernel, target, rate, method, duration):  # type: ignore[no-un
     norm = np.sqrt(np.dot(target, target))
     if norm == 0.0 or duration == 0.0:
         return np.zeros(n), target.copy()
+    scaled = rate * kernel
     basis = np.zeros((n + 1, n))
     hessenberg = np.zeros((n + 1, n))
     basis[0] = target / norm
     summed = np.zeros(n)
     final = np.zeros(n)
     size = 0
-    check = min(_FIRST_CHECK, n)
+    check = min(_FIRST_CHECK if method != SGD else 2 * _FIRST_CHECK, n)
     while size < n:
         size += 1
-        after, before = _next_direction(kernel, rate, method, basis, hessenberg, size)
+        after, before = _next_direction(scaled, method, basis, hessenberg, size)
         closed = size == n or after <= 1e-15 * before
         if not closed and size < check:
             continue
@@ -140,7 +131,7 @@ def dual_solution(kernel, target, rate, method, duration):  # type: ignore[no-un
         # A NaN here means overflow: more directions cannot help, and the caller sees non-finite numbers.
         if closed or max(change, drift) <= _TOLERANCE or not np.isfinite(change + drift):
             break
-        check = min(size + max(4, size // 4), n)
+        check = min(size + max(4, size // 3), n)
     if method == SGD:
-        return rate * _forward_solve(kernel, rate, summed), final
+        solve_unit_lower(scaled, summed)
     return rate * summed, final

@@ -22,46 +22,62 @@ def conditional_law(case: Case, sampled: Sampled, examined: Examined) -> Family:
     source = Source(
         f"{case.label}/conditional-law", EXACT, "2405.17538 (94)-(97)", derive("shell.covariance").digest
     )
-    components = [record.components for record in examined.records]
+    swapped_components = [record.swapped for record in examined.records if record.swapped is not None]
+    return _whitened_family(
+        source,
+        [record.components for record in examined.records],
+        {swapped(case): swapped_components},
+        _cells(case, source, sampled, examined),
+    )
+
+
+def trained_law(case: Case, sampled: Sampled, examined: Examined) -> Family:
+    """The same at Λ = 0, where nothing is removed: the law of training alone."""
+    source = Source(f"{case.label}/trained-law", EXACT, "2405.17538 Sec. 4.1", derive(f"training.{case.trained.method}").digest)
+    counts = sampled.sloppy[examined.members, 0]
+    check = row(source, "units removed at cutoff 0", 0.0, float(counts.sum()), 0.0, len(counts), cutoff=0.0)
+    return _whitened_family(
+        source,
+        [record.start for record in examined.records],
+        {"kernel with a wrong factor 1/2": [record.half for record in examined.records]},
+        (check,),
+    )
+
+
+def _whitened_family(
+    source: Source, components: list[Array], controls: dict[str, list[Array]], checks: tuple[Check, ...]
+) -> Family:
+    """Return the family judged by χ² and Kolmogorov-Smirnov on whitened components, iid N(0, 1) if the law holds."""
     pooled = np.concatenate(components)
     chi2, dof = float(pooled @ pooled), len(pooled)
-    controls = {
-        "shell kernel with a wrong factor 1/2": _shift(examined, "half"),
-        swapped(case): _shift(examined, "swapped"),
-    }
+    shifts = {}
+    for name, wrong in controls.items():
+        values = np.concatenate(wrong)
+        shifts[name] = chi2_shift(float(values @ values), len(values))
     return Family(
-        source.family,
-        EXACT,
-        True,
-        chi2,
-        dof,
-        chi2_p(chi2, dof),
-        controls,
-        _cells(case, source, sampled, examined),
-        ks_p_value=ks_p(pooled),
+        source.family, EXACT, True, chi2, dof, chi2_p(chi2, dof), shifts, checks, ks_p_value=ks_p(pooled)
     )
 
 
 def strict_partition(case: Case, sampled: Sampled, examined: Examined) -> Family | None:
-    """At Λ = 0 nothing is removed, not even units with λ = 0 (none exist for some networks: then there is no check)."""
-    if not np.any(sampled.silent[examined.members]):
+    """Λ = 0 keeps even units with λ = 0; the smallest positive cut-off removes them, and f changes by a known law.
+
+    The partition λ <= Λ would have removed them at Λ = 0 already: no change.  Where no unit has λ = 0 there is nothing
+    to check.
+    """
+    components = [record.change_components for record in examined.records]
+    if not any(len(part) for part in components):
         return None
-    source = Source(f"{case.label}/strict-partition", EXACT, "2405.17538 (95)", derive("shell.mean").digest)
-    pooled = np.concatenate([record.start for record in examined.records])
-    chi2, dof = float(pooled @ pooled), len(pooled)
-    counts = sampled.sloppy[examined.members, 0]
-    check = row(source, "units removed at cutoff 0", 0.0, float(counts.sum()), 0.0, len(counts), cutoff=0.0)
-    return Family(
-        source.family,
-        EXACT,
-        True,
-        chi2,
-        dof,
-        chi2_p(chi2, dof),
-        {"lambda <= cutoff at cutoff 0": _shift(examined, "loose")},
-        (check,),
-        ks_p_value=ks_p(pooled),
-    )
+    source = Source(f"{case.label}/strict-partition", EXACT, "2405.17538 (95)", derive("shell.covariance").digest)
+    change, variance = examined.stack("change"), examined.stack("change_variance")
+    checks = tuple(
+        _ratio_row(source, "squared change of f when lambda = 0 units are removed / its variance", change[:, k],
+                   variance[:, k], 0.0, {"cutoff": 0.0, "point": point, "width": _width(case)})
+        for k, point in enumerate(case.x_stated)
+        if np.any(variance[:, k] > 0.0)
+    )  # fmt: skip
+    nothing = {"lambda <= cutoff at cutoff 0": [np.zeros_like(part) for part in components]}
+    return _whitened_family(source, components, nothing, checks)
 
 
 def loss_curve(case: Case, sampled: Sampled, examined: Examined) -> Family:
@@ -107,40 +123,29 @@ def _cells(case: Case, source: Source, sampled: Sampled, examined: Examined) -> 
             checks.append(
                 row(source, "mean", predicted, float(outputs[cell].mean()), spread, n, control=predicted / 2, **place)
             )
-            checks.append(_variance_row(source, outputs[cell] - mean[cell], variance[cell], other[cell], place))
+            spreads = variance[cell]
+            control = float(np.mean(other[cell][spreads > 0.0] / spreads[spreads > 0.0]))
+            name = "variance / its value given the hidden layer"
+            checks.append(_ratio_row(source, name, outputs[cell] - mean[cell], spreads, control, place))
     return tuple(checks)
 
 
-def _variance_row(
-    source: Source, residual: Array, variance: Array, other: Array, place: dict[str, object]
+def _ratio_row(
+    source: Source, name: str, residual: Array, variance: Array, control: float, place: dict[str, object]
 ) -> Check:
-    """Return the row of (f - m)²/v, whose sum over members is exactly χ²."""
+    """Return the row of residual²/variance, whose sum over members is exactly χ²; members without variance have none."""
     used = variance > 0.0
     squares = residual[used] ** 2 / variance[used]
     n = len(squares)
     total = float(squares.sum())
     p_value = two_sided(float(stats.chi2.cdf(total, n)), float(stats.chi2.sf(total, n)))
-    return row(
-        source,
-        "variance / its value given the hidden layer",
-        1.0,
-        total / n,
-        float(np.sqrt(2.0 / n)),
-        n,
-        control=float(np.mean(other[used] / variance[used])),
-        p_value=p_value,
-        **place,  # type: ignore[arg-type]
-    )
+    return row(source, name, 1.0, total / n, float(np.sqrt(2.0 / n)), n, control=control, p_value=p_value,
+               **place)  # type: ignore[arg-type]  # fmt: skip
 
 
 def swapped(case: Case) -> str:
     """Return the name of the control that uses the other mode's law."""
     return f"{case.other_mode} for {case.mode}"
-
-
-def _shift(examined: Examined, name: str) -> float:
-    found = [record.controls[name] for record in examined.records if record.controls]
-    return chi2_shift(sum(chi2 for chi2, _ in found), sum(dof for _, dof in found))
 
 
 def _width(case: Case) -> int:
@@ -149,4 +154,4 @@ def _width(case: Case) -> int:
 
 Judge = Callable[[Case, Sampled, Examined], Family | None]
 
-FAMILIES: tuple[Judge, ...] = (conditional_law, strict_partition, loss_curve)
+FAMILIES: tuple[Judge, ...] = (conditional_law, trained_law, strict_partition, loss_curve)

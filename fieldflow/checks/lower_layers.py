@@ -22,8 +22,9 @@ from fieldflow.numeric.ensemble import DIVERGENCE
 from fieldflow.numeric.statistics import bootstrap_errors, chi2_shift, hotelling
 from fieldflow.workers import in_blocks
 
-JOINT_CUTOFFS = 4
-"""The joint statement uses the medians at this many cut-offs: more cells than members / 10 would not be tested well."""
+JOINT_CUTOFFS = 3
+LEVELS = (0.25, 0.5, 0.75)
+"""The joint statement uses these quantiles at this many cut-offs: more cells than members / 8 would be tested badly."""
 
 
 class _Draw(NamedTuple):
@@ -32,7 +33,6 @@ class _Draw(NamedTuple):
     loss: Array
     sloppy: Array
     halved: Array
-    kept: bool
 
 
 @dataclass(frozen=True)
@@ -51,28 +51,31 @@ class Independent:
 def draw_independent(case: Case, progress: Progress) -> Independent:
     """Return the conditional moments over as many independent hidden draws as the ensemble has members."""
 
-    def work(first: int, count: int, stop: NDArray[np.uint8]) -> list[_Draw]:
+    def work(first: int, count: int, stop: NDArray[np.uint8]) -> list[_Draw | None]:
         return [_draw(case, index) for index in range(first, first + count) if not stop[0]]
 
     parts = in_blocks(work, case.members, threads=case.threads, progress=lambda done: progress("predict", done))
-    kept = [draw for part in parts for draw in part if draw.kept]
-    return Independent(*(np.array(column) for column in list(zip(*kept, strict=True))[:5]))
+    kept = [draw for part in parts for draw in part if draw is not None]
+    return Independent(*(np.array(column) for column in zip(*kept, strict=True)))
 
 
-def _draw(case: Case, index: int) -> _Draw:
+def _draw(case: Case, index: int) -> _Draw | None:
+    """Return one draw, or None if it diverges by the rule that excludes members of the ensemble."""
     member = member_of(case, index, rng.INDEPENDENT)
-    mean, variances = member.flow.moments(member.test, case.grid)
-    variance = variances[case.mode]
     residual = case.trained.y - member.flow.gram @ (member.flow.matrix @ case.trained.y)
-    kept = bool(np.linalg.norm(residual) <= DIVERGENCE * np.linalg.norm(case.trained.y))
+    if not np.linalg.norm(residual) <= DIVERGENCE * np.linalg.norm(case.trained.y):
+        return None
+    mean, variances = member.flow.moments(member.test, case.grid)
+    # Loadings, not the quadratic form, where a variance of its own is needed: a trained one is a small difference.
+    law = member.flow.law(np.ascontiguousarray(member.test[:, : case.stated]), case.grid, mode=case.mode)
+    shape = (len(case.grid), case.stated)
     width = case.net.finite_widths[-1]
     return _Draw(
-        mean[:, : case.stated, 0],
-        variance[:, : case.stated],
-        np.mean((mean[..., 0] - case.y_test) ** 2 + variance, axis=1),
+        law.mean[:, 0].reshape(shape),
+        np.einsum("ij,ij->i", law.loading, law.loading).reshape(shape),
+        np.mean((mean[..., 0] - case.y_test) ** 2 + variances[case.mode], axis=1),
         np.mean(member.diagonal[:width] < case.grid[:, None], axis=1),
         np.mean(0.5 * member.diagonal[:width] < case.grid[:, None], axis=1),
-        kept,
     )
 
 
@@ -88,10 +91,14 @@ def mixture_quantile(mean: Array, variance: Array, level: float) -> Array:
 
 
 def mixture_density(mean: Array, variance: Array, at: Array) -> Array:
-    """Return the density (points,) of the mixture of N(mean_i, variance_i), inputs (draws,), at ``at`` (points,)."""
-    deviation = np.sqrt(variance)
-    scaled = (at[:, None] - mean) / deviation
-    value: Array = np.mean(np.exp(-0.5 * scaled**2) / (np.sqrt(2.0 * np.pi) * deviation), axis=1)
+    """Return the density (points,) of the mixture of N(mean_i, variance_i), inputs (draws,), at ``at`` (points,).
+
+    Draws without variance (networks that are dead at this input) are an atom, which has no density.
+    """
+    spread = variance > 0.0
+    deviation = np.sqrt(variance[spread])
+    scaled = np.clip((at[:, None] - mean[spread]) / deviation, -40.0, 40.0)  # beyond, the density is zero in float64
+    value: Array = np.sum(np.exp(-0.5 * scaled**2) / (np.sqrt(2.0 * np.pi) * deviation), axis=1) / len(mean)
     return value
 
 
@@ -105,7 +112,7 @@ def averages(case: Case, sampled: Sampled, independent: Independent) -> Family:
     mean = independent.mean[:, shown].reshape(len(independent.mean), -1)
     variance = independent.variance[:, shown].reshape(len(mean), -1)
     median = mixture_quantile(mean, variance, 0.5)
-    median_error = _quantile_error(mean, variance, median)
+    median_error = _influence(mean, variance, median).std(axis=0, ddof=1) / np.sqrt(len(mean))
     measured = np.median(outputs, axis=0)
     error, _ = bootstrap_errors(outputs, lambda s: np.median(s, axis=0), seed=case.seed)
     spread = outputs.std(axis=0, ddof=1) / np.sqrt(len(outputs))
@@ -123,8 +130,8 @@ def averages(case: Case, sampled: Sampled, independent: Independent) -> Family:
                 prediction_std_error=float(median_error[i]), control=float(median[i]) / 2, **place)  # fmt: skip
         )
     checks += _loss_rows(case, source, sampled, independent)
-    statistic, rank, p_value, shift = _joint_medians(case, outputs, mean, variance, median)
-    return Family(source.family, ASYMPTOTIC, False, statistic, rank, p_value, {"median with a wrong factor 1/2": shift},
+    statistic, rank, p_value, shift = _joint_quantiles(case, outputs, mean, variance)
+    return Family(source.family, ASYMPTOTIC, False, statistic, rank, p_value, {"quartiles with a wrong factor 1/2": shift},
                   tuple(checks))  # fmt: skip
 
 
@@ -159,15 +166,6 @@ def sloppy_fraction(case: Case, sampled: Sampled, independent: Independent) -> F
     return Family(source.family, ASYMPTOTIC, False, statistic, rank, p_value, controls, checks)
 
 
-def _quantile_error(mean: Array, variance: Array, quantile: Array) -> Array:
-    """Return the standard error of a mixture quantile over the draws (influence function of the quantile)."""
-    deviation = np.sqrt(np.maximum(variance, np.finfo(float).tiny))
-    scaled = (quantile - mean) / deviation
-    density = np.mean(np.exp(-0.5 * scaled**2) / (np.sqrt(2.0 * np.pi) * deviation), axis=0)
-    error: Array = special.ndtr(scaled).std(axis=0, ddof=1) / (np.sqrt(len(mean)) * density)
-    return error
-
-
 def _loss_rows(case: Case, source: Source, sampled: Sampled, independent: Independent) -> list[Check]:
     """Return the mean test loss per cut-off: bias² + variance over independent draws against the ensemble's average."""
     measured, predicted = sampled.loss[sampled.used][:, case.shown], independent.loss[:, case.shown]
@@ -191,19 +189,29 @@ def _loss_rows(case: Case, source: Source, sampled: Sampled, independent: Indepe
     ]
 
 
-def _joint_medians(
-    case: Case, outputs: Array, mean: Array, variance: Array, median: Array
-) -> tuple[float, int, float, float]:
-    """Return T², rank, p-value of the medians at a few cut-offs, and the control's shift."""
+def _joint_quantiles(case: Case, outputs: Array, mean: Array, variance: Array) -> tuple[float, int, float, float]:
+    """Return T², rank, p-value of the quartiles at a few cut-offs, and the shift of predicting half of each."""
     few = np.unique(np.linspace(0, len(case.cutoffs) - 1, JOINT_CUTOFFS).round().astype(int))
     cells = (few[:, None] * case.stated + np.arange(case.stated)).reshape(-1)
-    measured = np.median(outputs[:, cells], axis=0)
-    _, covariance = bootstrap_errors(outputs[:, cells], lambda s: np.median(s, axis=0), seed=case.seed + 2, resamples=1000)
-    deviation = np.sqrt(np.maximum(variance[:, cells], np.finfo(float).tiny))
-    scaled = (median[cells] - mean[:, cells]) / deviation
-    density = np.mean(np.exp(-0.5 * scaled**2) / (np.sqrt(2.0 * np.pi) * deviation), axis=0)
-    influence = special.ndtr(scaled) / density
-    covariance = covariance + np.atleast_2d(np.cov(influence, rowvar=False)) / len(mean)
-    statistic, rank, p_value = hotelling(measured - median[cells], covariance, min(len(outputs), len(mean)))
-    wrong, dof, _ = hotelling(measured - 0.5 * median[cells], covariance, min(len(outputs), len(mean)))
+    outputs, mean, variance = outputs[:, cells], mean[:, cells], variance[:, cells]
+
+    def quartiles(sample: Array) -> Array:
+        return np.quantile(sample, LEVELS, axis=0).reshape(-1)
+
+    _, covariance = bootstrap_errors(outputs, quartiles, seed=case.seed + 2, resamples=1000)
+    predicted = [mixture_quantile(mean, variance, level) for level in LEVELS]
+    influence = np.hstack([_influence(mean, variance, quantile) for quantile in predicted])
+    covariance = covariance + np.cov(influence, rowvar=False) / len(mean)
+    expected, samples = np.concatenate(predicted), min(len(outputs), len(mean))
+    statistic, rank, p_value = hotelling(quartiles(outputs) - expected, covariance, samples)
+    wrong, dof, _ = hotelling(quartiles(outputs) - 0.5 * expected, covariance, samples)
     return statistic, rank, p_value, chi2_shift(wrong, dof)
+
+
+def _influence(mean: Array, variance: Array, quantile: Array) -> Array:
+    """Return the influence values (draws, cells) of the draws on a mixture quantile."""
+    deviation = np.sqrt(np.maximum(variance, np.finfo(float).tiny))
+    scaled = np.clip((quantile - mean) / deviation, -40.0, 40.0)
+    density = np.mean(np.exp(-0.5 * scaled**2) / (np.sqrt(2.0 * np.pi) * deviation), axis=0)
+    value: Array = special.ndtr(scaled) / density
+    return value

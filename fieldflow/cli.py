@@ -1,0 +1,146 @@
+"""How does one ask from a shell? One command per question; heavy imports wait for the command that needs them."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fieldflow import __version__
+from fieldflow.errors import BadInput
+
+BAD_INPUT, INTERRUPTED = 2, 130
+
+# The common base of typer's complaints about arguments; typer does not export it under a name of its own.
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Neural networks as field theories: derive their flows, sample them, and hold the one against the other.",
+)
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+
+
+def main() -> None:
+    """Run the command line: exit 0 or 1 by the verdicts, 2 for bad input (one line), 130 for Ctrl-C."""
+    try:
+        code = app(standalone_mode=False)
+    except BadInput as error:
+        sys.exit(_complain(str(error), BAD_INPUT))
+    except _UsageError as error:
+        sys.exit(_complain(str(error.format_message() if hasattr(error, "format_message") else error), BAD_INPUT))
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    if code == INTERRUPTED:
+        print("interrupted: nothing was written", file=sys.stderr)
+    sys.exit(code or 0)
+
+
+def _complain(message: str, code: int) -> int:
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    return code
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"fieldflow {__version__}")
+        raise typer.Exit()
+
+
+@app.callback(invoke_without_command=True, epilog="Example: fieldflow verify shallow-relu --out my-result")
+def _common(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command(epilog="Example: fieldflow verify paper --members 600 --seed 1 --out fieldflow-out")
+def verify(
+    experiment: Annotated[
+        str, typer.Argument(metavar="NAME|FILE.toml", help="A shipped experiment or your own file.")
+    ] = "paper",
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the results go.")] = Path("fieldflow-out"),
+    members: Annotated[int | None, typer.Option(metavar="N", help="Networks in the ensemble.")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="S", help="Seed of the ensemble, 0 <= S < 2^64.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", help="Threads; all processors by default. No number depends on it.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print results.json and nothing else.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Derive, train, coarse-grain, compare: verdicts, figures, results.json and a LaTeX report in DIR.
+
+    An existing DIR is replaced only if fieldflow wrote it. Exit code 1 if a deciding comparison disagrees.
+    """
+    from rich.console import Console
+
+    from fieldflow.progress import Bars
+    from fieldflow.runner import run
+    from fieldflow.store import check_replaceable
+
+    check_replaceable(out)
+    with Bars(quiet=quiet) as bars:
+        result = run(experiment, members=members, seed=seed, threads=threads, progress=bars.update)
+    try:
+        result.save(out)
+    except OSError as error:
+        raise BadInput(f"out: cannot write {out}: {error.strerror or error}") from error
+    if as_json:
+        typer.echo(result.to_json(), nl=False)
+    elif not quiet:
+        console = Console()
+        # A pipe has no width of its own; eighty columns would cut the table.
+        console.print(result.table(), width=None if console.is_terminal else 140)
+        typer.echo(f"written to {out}")
+    raise typer.Exit(result.exit_code)
+
+
+@app.command(epilog="Example: fieldflow init shallow-relu > my.toml")
+def init(name: Annotated[str, typer.Argument(metavar="NAME", help="A shipped experiment.")] = "paper") -> None:
+    """Print a shipped experiment as a commented file to start your own from."""
+    from fieldflow.experiment import template
+
+    typer.echo(template(name), nl=False)
+
+
+@app.command("list", epilog="Example: fieldflow list")
+def list_names() -> None:
+    """Print the shipped experiments and the catalogue of formulas."""
+    from fieldflow.experiment import SHIPPED, load_experiment
+    from fieldflow.formulas import catalog
+
+    typer.echo("experiments (fieldflow verify NAME)")
+    for name in SHIPPED:
+        typer.echo(f"  {name:<14}{load_experiment(name).description}")
+    typer.echo("formulas (fieldflow derive NAME)")
+    for name in catalog():
+        typer.echo(f"  {name}")
+
+
+@app.command(epilog="Example: fieldflow derive shell.critical --steps")
+def derive(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name from fieldflow list.")],
+    steps: Annotated[bool, typer.Option("--steps", help="Show the derivation and how each step was checked.")] = False,
+    latex: Annotated[bool, typer.Option("--latex", help="Print LaTeX.")] = False,
+) -> None:
+    """Derive a formula and print it with its domain, validity and references."""
+    from fieldflow.formula_text import as_latex, as_text
+    from fieldflow.formulas import derive as derive_formula
+
+    formula = derive_formula(name)
+    typer.echo(as_latex(formula, steps=steps) if latex else as_text(formula, steps=steps))
+
+
+@app.command(epilog="Example: fieldflow cite shell.mean shell.covariance > used.bib")
+def cite(names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Names from fieldflow list.")]) -> None:
+    """Print BibTeX for the works that formulas rest on, directly or through the formulas they are derived from."""
+    from fieldflow.formula_text import citations
+
+    typer.echo(citations(names), nl=False)
