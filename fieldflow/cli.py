@@ -82,6 +82,7 @@ def verify(
     from rich.console import Console
 
     from fieldflow.progress import Bars
+    from fieldflow.report import training_lines
     from fieldflow.runner import run
     from fieldflow.store import check_replaceable
 
@@ -98,6 +99,8 @@ def verify(
         console = Console()
         # A pipe has no width of its own; eighty columns would cut the table.
         console.print(result.table(), width=None if console.is_terminal else 140)
+        for line in training_lines(result.results):
+            typer.echo(line)
         typer.echo(f"written to {out}")
     raise typer.Exit(result.exit_code)
 
