@@ -96,9 +96,7 @@ def verify(
     if as_json:
         typer.echo(result.to_json(), nl=False)
     elif not quiet:
-        console = Console()
-        # A pipe has no width of its own; eighty columns would cut the table.
-        console.print(result.table(), width=None if console.is_terminal else 140)
+        Console().print(result.table())
         for line in training_lines(result.results):
             typer.echo(line)
         typer.echo(f"written to {out}")

@@ -22,6 +22,11 @@ _SPECIAL = {
     "σ": r"\ensuremath{\sigma}",
     "χ": r"\ensuremath{\chi}",
     "∞": r"\ensuremath{\infty}",
+    "φ": r"\ensuremath{\phi}",
+    "ω": r"\ensuremath{\omega}",
+    "∝": r"\ensuremath{\propto}",
+    "≥": r"\ensuremath{\geq}",
+    "×": r"\ensuremath{\times}",
     "½": r"\ensuremath{\tfrac12}",
     "√": r"\ensuremath{\sqrt{\ }}",
 }

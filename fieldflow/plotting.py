@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from fieldflow.errors import BadInput
 
@@ -84,29 +85,39 @@ def _fig08(figures: Mapping[str, Any]) -> Figure:
     for axis, (label, series) in zip(axes[0], figures.items(), strict=True):
         _density(axis, series["density"][0], series["target"], single=True)
         axis.set_title(_title(label, series) + ", trained")
-        axis.legend(loc="best")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 
 def _fig10(figures: Mapping[str, Any]) -> Figure:
-    columns = max(len(series["density"]) for series in figures.values())
-    figure, axes = _figure(len(figures), columns)
-    for line, (label, series) in zip(axes, figures.items(), strict=True):
-        for axis in line[len(series["density"]) :]:
-            axis.set_axis_off()
-        for axis, part in zip(line, series["density"], strict=False):
-            _density(axis, part, series["target"], single=False)
-            axis.set_title(rf"{label}: $\Lambda$ = {part['cutoff']:g}")
-        line[0].legend(loc="best")
+    panels = [(label, series, part) for label, series in figures.items() for part in series["density"]]
+    columns = 2 if len(figures) == 1 else 4
+    figure, axes = _figure(-(-len(panels) // columns), columns)
+    for axis in axes.reshape(-1)[len(panels) :]:
+        axis.set_axis_off()
+    for axis, (label, series, part) in zip(axes.reshape(-1), panels, strict=False):
+        _density(axis, part, series["target"], single=False)
+        axis.set_title(rf"{label}: $\Lambda$ = {part['cutoff']:g}")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
 
 def _cutoff_axis(axes: Axes, cutoffs: Any) -> None:
     """Logarithmic in Λ with a linear stretch that holds Λ = 0."""
     positive = [value for value in cutoffs if value > 0.0]
-    axes.set_xscale("symlog", linthresh=positive[0], linscale=0.4)
+    axes.set_xscale("symlog", linthresh=positive[0], linscale=0.8)
+    low, high = int(np.ceil(np.log10(positive[0]))), int(np.floor(np.log10(positive[-1])))
+    stride = max(1, (high - low) // 5)
+    ticks = [0.0, *(10.0**power for power in range(low, high + 1, stride))]
+    axes.set_xticks(ticks, ["0", *(rf"$10^{{{power}}}$" for power in range(low, high + 1, stride))])
+    axes.set_xticks([], minor=True)
     axes.set_xlim(left=-0.15 * positive[0])
-    axes.set_xlabel(r"cut-off $\Lambda$ (inverse noise variance × output²)")
+    axes.set_xlabel(r"cut-off $\Lambda$ (hidden output² / noise variance)")
+
+
+def _log_scale(axes: Axes) -> None:
+    axes.set_yscale("log")
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _fig09(figures: Mapping[str, Any]) -> Figure:
@@ -124,10 +135,11 @@ def _fig09(figures: Mapping[str, Any]) -> Figure:
         elif series["measured_critical_cutoff"] is not None:
             axis.axvline(series["measured_critical_cutoff"], color="0.6", lw=0.8, ls=":", label=r"$\Lambda_C$, measured")
         _cutoff_axis(axis, loss["cutoff"])
-        axis.set_yscale("log")
+        _log_scale(axis)
         axis.set_ylabel("test loss (target units²)")
         axis.set_title(_title(label, series))
-        axis.legend(loc="best")
+    # The last network: where a closed form exists it carries all entries.
+    figure.legend(*axes[0, -1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 
@@ -144,10 +156,10 @@ def _fig11(figures: Mapping[str, Any]) -> Figure:
             _cutoff_axis(axis, moments["cutoff"])
         line[0].axhline(series["target"], color="0.6", lw=0.8, ls=":", label="target")
         line[0].set_ylabel(r"mean of $f_\Lambda(x)$ (target units)")
-        line[1].set_ylabel(r"standard deviation of $f_\Lambda(x)$ (target units)")
-        line[1].set_yscale("log")
+        line[1].set_ylabel(r"std. deviation of $f_\Lambda(x)$ (target units)")
+        _log_scale(line[1])
         line[0].set_title(_title(label, series))
-        line[0].legend(loc="best")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 

@@ -137,6 +137,7 @@ def _joint(family: Family) -> dict[str, Any]:
         "p_value": family.p_value,
         "ks_p_value": family.ks_p_value,
         "holm_min_p": family.holm_min_p,
+        "joint_p": family.joint_p,
         "negative_controls": dict(family.controls),
         "status": family.status,
     }

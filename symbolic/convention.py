@@ -19,11 +19,11 @@ class Convention:
 
     width_scaling: str = "any"
     input_scaling: str = "1/d_in under fan_in, 1 under unscaled"
-    loss: str = "mean over samples and outputs of (f - y)^2, no 1/2"
-    learning_rate: str = "NTK parameterisation: weight = prior standard deviation x omega, omega is trained"
-    fisher: str = "Gaussian likelihood; lambda = E[h^2]/noise variance of the raw read-out weight"
-    partition: str = "sloppy: lambda < cutoff (strict); stiff: lambda >= cutoff"
-    action: str = "P[phi] ~ exp(-S[phi])"
+    loss: str = "mean over samples and outputs of (f - y)², no factor ½"
+    learning_rate: str = "NTK parameterisation: weight = prior standard deviation × ω, ω is trained"
+    fisher: str = "Gaussian likelihood; λ = E[h²]/noise variance of the raw read-out weight"
+    partition: str = "sloppy: λ < Λ (strict); stiff: λ ≥ Λ"
+    action: str = "P[φ] ∝ exp(-S[φ])"
 
     def __post_init__(self) -> None:
         if self.width_scaling not in WIDTH_SCALINGS:

@@ -23,6 +23,7 @@ _NAMES = {
     "h_stiff": r"h_{>}",
     "K_stiff": r"K_{>}",
     "K_xy": r"K_{xy}",
+    "E_h2": r"\langle h_{i}^{2} \rangle",
     "epsilon": r"\varepsilon",
 }
 """Symbols whose calling name is not what one prints."""

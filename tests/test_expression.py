@@ -40,7 +40,8 @@ def test_text_means_what_python_means_by_it(text, python):
 
 
 @pytest.mark.parametrize(
-    ("text", "rational"), [("0.1", (1, 10)), ("1e-6", (1, 10**6)), ("2.50", (5, 2)), ("1/3", (1, 3)), ("1_000", (1000, 1))]
+    ("text", "rational"),
+    [("0.1", (1, 10)), ("1e-6", (1, 10**6)), ("2.50", (5, 2)), ("1/3", (1, 3)), ("1_000", (1000, 1))],
 )
 def test_decimals_are_the_rationals_they_print_as(text, rational):
     assert parse(text, {}) == sp.Rational(*rational)

@@ -1,0 +1,282 @@
+"""The command line: exit codes, one line for every mistake, nothing written unless everything went well."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fieldflow import __version__, cli, runner
+from fieldflow.errors import BadInput
+from fieldflow.experiment import SHIPPED, load_experiment, template
+from fieldflow.formulas import catalog
+from fieldflow.store import replace_directory, write_text
+
+ROOT = Path(__file__).parent.parent
+
+
+class Fake:
+    """What ``run`` would return, without the computing."""
+
+    exit_code = 0
+    results = {  # noqa: RUF012
+        "training": {
+            "a": {
+                "train_loss_median": 7.5,
+                "train_loss_mean": 9.0,
+                "mean_square_target": 15.0,
+                "mean_square_train_target": 14.0,
+            }
+        }
+    }
+
+    def table(self):
+        return "the table"
+
+    def to_json(self):
+        return '{"schema": 1}\n'
+
+    def save(self, directory):
+        return replace_directory(directory, lambda fresh: write_text(fresh / "results.json", self.to_json()))
+
+
+@pytest.fixture
+def call(monkeypatch, capsys, tmp_path):
+    """Return a function that runs a command in an empty directory and gives (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def command(*arguments):
+        monkeypatch.setattr(sys, "argv", ["fieldflow", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        captured = capsys.readouterr()
+        return caught.value.code, captured.out, captured.err
+
+    return command
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Replace ``run`` by one that records its arguments."""
+    seen = []
+
+    def run(experiment, **options):
+        load_experiment(experiment, members=options["members"], seed=options["seed"])
+        options["progress"]("a sample", 64, 600)
+        options["progress"]("a sample", 600, 600)
+        seen.append((experiment, {key: options[key] for key in ("members", "seed", "threads")}))
+        return Fake()
+
+    monkeypatch.setattr(runner, "run", run)
+    return seen
+
+
+# Help and the small commands
+
+
+@pytest.mark.parametrize("command", ["verify", "init", "list", "derive", "cite"])
+def test_each_help_has_an_example(call, command):
+    code, out, err = call(command, "--help")
+    assert (code, err) == (0, "")
+    assert f"Example: fieldflow {command}" in out
+
+
+def test_general_help_names_the_commands(call):
+    for arguments in (["--help"], []):
+        code, out, _ = call(*arguments)
+        assert code == 0
+        assert "Example: fieldflow" in out
+        assert all(f"  {command} " in out for command in ("verify", "init", "list", "derive", "cite"))
+
+
+def test_version(call):
+    assert call("--version") == (0, f"fieldflow {__version__}\n", "")
+
+
+def test_help_loads_nothing_heavy():
+    script = (
+        "import sys; from fieldflow.cli import app; sys.argv = ['fieldflow', '--help']; app(standalone_mode=False); "
+        "print('loaded:', sorted({name.split('.')[0] for name in sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = done.stdout.split("loaded:")[1]
+    assert "'typer'" in loaded
+    for heavy in ("sympy", "numba", "scipy", "numpy", "matplotlib", "pydantic", "rich"):
+        assert f"'{heavy}'" not in loaded
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_init_prints_a_file_that_loads_as_the_shipped_experiment(call, tmp_path, name):
+    code, out, err = call("init", name)
+    assert (code, out, err) == (0, template(name), "")
+    (tmp_path / "my.toml").write_text(out)
+    assert load_experiment(tmp_path / "my.toml").digest == load_experiment(name).digest
+
+
+def test_list_names_experiments_and_formulas(call):
+    code, out, _ = call("list")
+    assert code == 0
+    words = out.split()
+    assert all(name in words for name in (*SHIPPED, *catalog()))
+
+
+def test_derive_prints_text_steps_and_latex(call):
+    code, plain, err = call("derive", "shell.homogeneous_Z")
+    assert (code, err) == (0, "")
+    for piece in ("shell.homogeneous_Z", "validity:", "domain:", "howard2024bayesian", "convention:"):
+        assert piece in plain
+    assert "steps:" not in plain
+    _, steps, _ = call("derive", "shell.homogeneous_Z", "--steps")
+    assert steps.startswith(plain)
+    assert "[proved]" in steps
+    _, latex, _ = call("derive", "shell.homogeneous_Z", "--latex")
+    assert latex.startswith(r"\begin{gather}")
+    _, both, _ = call("derive", "shell.homogeneous_Z", "--latex", "--steps")
+    assert both.endswith(latex)
+    assert both.count(r"\begin{gather*}") == both.count("% by ") >= 1
+
+
+def test_cite_follows_what_a_formula_is_derived_from(call):
+    code, out, _ = call("cite", "shell.critical_cutoff", "expectation.relu")
+    assert code == 0
+    assert out.count("@article{howard2024bayesian,") == 1
+    assert "{price1958useful," in out
+    assert "% shell.homogeneous_Z: howard2024bayesian, " in out
+
+
+# verify
+
+
+def test_verify_defaults_to_the_paper_and_hands_its_options_on(call, calls):
+    assert call("verify")[0] == 0
+    assert call("verify", "shallow-relu", "--members", "70", "--seed", "3", "--threads", "2", "--out", "b")[0] == 0
+    assert calls == [
+        ("paper", {"members": None, "seed": None, "threads": None}),
+        ("shallow-relu", {"members": 70, "seed": 3, "threads": 2}),
+    ]
+    assert Path("fieldflow-out/results.json").is_file()
+    assert Path("b/results.json").is_file()
+
+
+@pytest.mark.parametrize("exit_code", [0, 1])
+@pytest.mark.usefixtures("calls")
+def test_verify_prints_table_or_json_or_nothing_and_exits_with_the_verdict(call, monkeypatch, exit_code):
+    monkeypatch.setattr(Fake, "exit_code", exit_code)
+    code, out, err = call("verify")
+    assert (code, err) == (exit_code, "")
+    assert out.startswith("the table\na: training loss 7.5 ")
+    assert "15" in out.splitlines()[1]
+    assert out.endswith("\nwritten to fieldflow-out\n")
+    code, out, err = call("verify", "--json")
+    assert (code, json.loads(out), err) == (exit_code, {"schema": 1}, "")
+    assert call("verify", "--quiet") == (exit_code, "", "")
+
+
+@pytest.mark.usefixtures("calls")
+def test_verify_replaces_only_what_fieldflow_wrote(call, tmp_path):
+    assert call("verify", "--out", "mine")[0] == 0
+    (tmp_path / "mine" / "stale").write_text("")
+    assert call("verify", "--out", "mine")[0] == 0
+    assert not (tmp_path / "mine" / "stale").exists()
+
+
+@pytest.mark.parametrize("kind", ["foreign directory", "file", "below a file"])
+def test_verify_leaves_foreign_places_alone_and_computes_nothing(call, calls, tmp_path, kind):
+    place = tmp_path / "place"
+    if kind == "foreign directory":
+        place.mkdir()
+        (place / "thesis.tex").write_text("precious")
+    else:
+        place.write_text("precious")
+    target = place / "below" if kind == "below a file" else place
+    before = sorted(tmp_path.rglob("*"))
+    code, out, err = call("verify", "--out", str(target))
+    assert (code, out) == (2, "")
+    assert err.startswith("error: out: ")
+    assert err.count("\n") == 1
+    assert calls == []
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.usefixtures("calls")
+def test_a_failing_save_is_one_line_and_leaves_nothing(call, monkeypatch, tmp_path):
+    def full(self, directory):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Fake, "save", full)
+    code, out, err = call("verify")
+    assert (code, out) == (2, "")
+    assert err == "error: out: cannot write fieldflow-out: No space left on device\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_interrupt(call, monkeypatch, tmp_path):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "run", interrupted)
+    assert call("verify") == (130, "", "interrupted: nothing was written\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_several_lines_becomes_one(call, monkeypatch):
+    def fails(*arguments, **options):
+        raise BadInput("first\n  second")
+
+    monkeypatch.setattr(runner, "run", fails)
+    assert call("verify") == (2, "", "error: first second\n")
+
+
+BAD = [
+    (["bogus"], "bogus"),
+    (["--bogus"], "--bogus"),
+    (["verify", "--bogus"], "--bogus"),
+    (["verify", "--members", "many"], "--members"),
+    (["verify", "--members", "1.5"], "--members"),
+    (["verify", "--members", "0"], "members: expected an integer from 1"),
+    (["verify", "--members", "63"], "members: expected at least 64"),
+    (["verify", "--seed", "-1"], "seed: expected an integer from 0"),
+    (["verify", "--seed", str(2**64)], "seed: expected an integer from 0"),
+    (["verify", "--threads", "0"], "threads: expected an integer from 1"),
+    (["verify", "papr"], "nearest: paper"),
+    (["verify", "absent.toml"], "absent.toml"),
+    (["verify", "paper", "extra"], "extra"),
+    (["verify", "bad.toml"], "network[0].widths[0]: expected a number >= 1, got -10"),
+    (["verify", "nan.toml"], "data.train_file: nan.csv, row 2, column x2: expected a finite number"),
+    (["init", "papr"], "nearest: paper"),
+    (["derive"], "NAME"),
+    (["derive", "shell.men"], "nearest: shell.mean"),
+    (["cite"], "NAME"),
+    (["cite", "shell.mean", "shell.men"], "nearest: shell.mean"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "piece"), BAD, ids=[" ".join(arguments) for arguments, _ in BAD])
+def test_bad_input_is_one_line_exit_2_and_nothing_written(call, tmp_path, arguments, piece):
+    text = template("paper")
+    (tmp_path / "bad.toml").write_text(text.replace("widths = [10,", "widths = [-10,"))
+    own = text.replace('\ntarget = "(1 - x1)**2', '\ntrain_file = "nan.csv"\ntest_file = "nan.csv"\n# "')
+    for key in ("input_mean", "input_std", "train", "test"):
+        own = own.replace(f"\n{key} =", f"\n# {key} =")
+    (tmp_path / "nan.toml").write_text(own)
+    (tmp_path / "nan.csv").write_text("x1,x2,y\n1,nan,2\n")
+    before = sorted(tmp_path.rglob("*"))
+    code, out, err = call(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert piece in err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_program_as_a_process(tmp_path):
+    script = "from fieldflow.cli import main; main()"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", script, "verify", "papr"], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: experiment: unknown name 'papr'")
+    assert list(tmp_path.iterdir()) == []
