@@ -6,9 +6,10 @@ Run as ``python benchmarks/calibration.py NAME [seeds] [members]``.
 import sys
 from collections import defaultdict
 
-import fieldflow as ff
 import numpy as np
 from scipy import stats
+
+import fieldflow as ff
 
 
 def main(name: str = "shallow-relu", seeds: int = 20, members: int = 200) -> None:
@@ -24,7 +25,9 @@ def main(name: str = "shallow-relu", seeds: int = 20, members: int = 200) -> Non
         uniform = stats.kstest(values, "uniform").pvalue
         agree = statuses[family].count("agrees")
         least = float(np.min(controls[family]))
-        print(f"{family:40s} uniform p {uniform:.3f}  least p {min(values):.1e}  agrees {agree}/{seeds}  control >= {least:.1f}")
+        print(
+            f"{family:40s} uniform p {uniform:.3f}  least p {min(values):.1e}  agrees {agree}/{seeds}  control >= {least:.1f}"
+        )
 
 
 if __name__ == "__main__":

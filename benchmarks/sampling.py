@@ -7,11 +7,12 @@ import sys
 import time
 
 import numpy as np
+from scipy.linalg import blas
+from threadpoolctl import threadpool_limits
+
 from fieldflow.checks.sampling import sample
 from fieldflow.experiment import load_experiment
 from fieldflow.runner import case_of
-from scipy.linalg import blas
-from threadpoolctl import threadpool_limits
 
 
 def gram_seconds(repeats: int = 50) -> float:
@@ -42,7 +43,9 @@ def main(members: int = 512) -> None:
     for threads in (1, 2):
         for count in (members // 4, members):
             seconds = sampling_seconds(count, threads)
-            print(f"{threads} thread(s), {count:5d} members: {1e3 * seconds:6.2f} ms per member, {seconds / unit:5.2f} x Gram")
+            print(
+                f"{threads} thread(s), {count:5d} members: {1e3 * seconds:6.2f} ms per member, {seconds / unit:5.2f} x Gram"
+            )
 
 
 if __name__ == "__main__":

@@ -5,8 +5,9 @@ Run as ``python examples/derive_kernel.py``.
 
 from pathlib import Path
 
-import fieldflow as ff
 import sympy as sp
+
+import fieldflow as ff
 
 
 def main(*, quick: bool = False, seed: int = 0, out: Path | None = None) -> float:

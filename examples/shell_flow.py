@@ -5,8 +5,9 @@ Run as ``python examples/shell_flow.py``; prints one line per cut-off.
 
 from pathlib import Path
 
-import fieldflow as ff
 import numpy as np
+
+import fieldflow as ff
 
 
 def main(*, quick: bool = False, seed: int = 0, out: Path | None = None) -> np.ndarray:

@@ -40,10 +40,14 @@ LIBRARY = {
 }
 """SymPy functions that SciPy evaluates: class name to name in scipy.special.cython_special."""
 
-_SUPPORTED = (
-    "exp log sqrt sin cos tan asin acos atan atan2 sinh cosh tanh erf erfc gamma loggamma expm1 log1p Abs sign Max Min "
-    "Heaviside Piecewise DifferenceOfProducts"
-).split() + list(LIBRARY)
+_SUPPORTED = frozenset(
+    {
+        *("exp", "log", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "tanh"),
+        *("erf", "erfc", "gamma", "loggamma", "expm1", "log1p"),
+        *("Abs", "sign", "Max", "Min", "Heaviside", "Piecewise", "DifferenceOfProducts"),
+        *LIBRARY,
+    }
+)
 
 
 class _ScalarPrinter(PythonCodePrinter):

@@ -161,14 +161,21 @@ def _ufunc_source(body: str, arity: int) -> str:
     helpers, library = codegen.helpers_of(body)
     signature = f"float64({', '.join(['float64'] * arity)})"
     return "\n".join(
-        [_header(library), _jitted(helpers), body, f"compiled = numba.vectorize(['{signature}'], cache=CACHE)(evaluate)\n"]
+        [
+            _header(library),
+            _jitted(helpers),
+            body,
+            f"compiled = numba.vectorize(['{signature}'], cache=CACHE)(evaluate)\n",
+        ]
     )
 
 
 def _jitted(source: str) -> str:
     """Return the source with every top-level function compiled."""
-    return source.replace("\ndef ", "\n@numba.njit\ndef ") if source.startswith("\n") else source.replace(
-        "def ", "@numba.njit\ndef ", 1
+    return (
+        source.replace("\ndef ", "\n@numba.njit\ndef ")
+        if source.startswith("\n")
+        else source.replace("def ", "@numba.njit\ndef ", 1)
     )
 
 
@@ -218,8 +225,8 @@ def _load(source: str) -> ModuleType:
     name = f"fieldflow_generated_{digest_of([toolchain(), source.encode()])}"
     root = cache_root()
     if root is None:
-        with tempfile.TemporaryDirectory() as folder:
-            return _import(name, _write(Path(folder), name, source.replace("cache=CACHE", "cache=False")))
+        with tempfile.TemporaryDirectory() as brief:
+            return _import(name, _write(Path(brief), name, source.replace("cache=CACHE", "cache=False")))
     folder = root / "generated"
     path = folder / f"{name}.py"
     text = source.replace("cache=CACHE", "cache=True")

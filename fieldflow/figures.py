@@ -62,10 +62,10 @@ def _density(case: Case, sampled: Sampled, independent: Independent, i: int) -> 
     position = case.shown[i]
     values = sampled.outputs[sampled.used][:, position, 0]
     mean, variance = independent.mean[:, position, 0], independent.variance[:, position, 0]
-    edges = [float(mixture_quantile(mean[:, None], variance[:, None], level)[0]) for level in (0.01, 0.99)]
-    at = np.linspace(*edges, DENSITY_POINTS)
-    inside = values[(values >= edges[0]) & (values <= edges[1])]
-    counts, bins = np.histogram(inside, bins=40, range=(edges[0], edges[1]))
+    low, high = (float(mixture_quantile(mean[:, None], variance[:, None], level)[0]) for level in (0.01, 0.99))
+    at = np.linspace(low, high, DENSITY_POINTS)
+    inside = values[(values >= low) & (values <= high)]
+    counts, bins = np.histogram(inside, bins=40, range=(low, high))
     return {
         "cutoff": float(case.cutoffs[i]),
         "bins": bins.tolist(),

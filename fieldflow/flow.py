@@ -152,7 +152,9 @@ class TrainingFlow:
     def mean(self, x: Any) -> Array:
         """Return μ_T(x), shape (n_x,) or (n_x, d_out) like y_train; formula ``shell.mean`` at Λ = 0."""
         x = inputs.points("x", x, self.net.d_in)
-        value: Array = compiled("shell.mean")(self.response(x), self.matrix, self.y_train.reshape(len(self.x_train), -1))
+        value: Array = compiled("shell.mean")(
+            self.response(x), self.matrix, self.y_train.reshape(len(self.x_train), -1)
+        )
         return value.reshape(len(x), *self.y_train.shape[1:])
 
     def covariance(self, x: Any, x2: Any = None) -> Array:
@@ -168,7 +170,5 @@ class TrainingFlow:
             value: Array = compiled("shell.covariance")(prior, left, right, self.matrix, self.prior)
             return value
         seen, other_seen = nngp(self.net, self.x_train, x), nngp(self.net, self.x_train, other)
-        both: Array = compiled("training.two_kernels")(
-            prior, seen, other_seen, left, right, self.matrix, self.prior
-        )
+        both: Array = compiled("training.two_kernels")(prior, seen, other_seen, left, right, self.matrix, self.prior)
         return both

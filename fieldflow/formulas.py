@@ -16,9 +16,7 @@ from fieldflow.symbolic.gaussian import gaussian_expectation
 __all__ = ["catalog", "compiled", "derive", "gaussian_expectation", "pair_expectation", "second_moment"]
 
 _BUILDERS: dict[str, Callable[[], Formula]] = {
-    name: builder
-    for module in (gaussian, nngp, training, shells, fisher)
-    for name, builder in module.FORMULAS.items()
+    name: builder for module in (gaussian, nngp, training, shells, fisher) for name, builder in module.FORMULAS.items()
 }
 
 

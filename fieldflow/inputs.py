@@ -23,7 +23,7 @@ def real_array(name: str, value: Any) -> Array:
         raise BadInput(f"{name}: expected a rectangular array of real numbers, got ragged rows") from error
     if array.dtype.kind not in "iuf":
         raise BadInput(f"{name}: expected real numbers (integers or floats), got {array.dtype}")
-    array = np.ascontiguousarray(array, dtype=np.float64) if array.ndim else np.float64(array).reshape(())
+    array = np.asarray(array, dtype=np.float64, order="C")
     if not np.all(np.isfinite(array)):
         raise BadInput(f"{name}: expected finite numbers, found NaN or infinity")
     return array

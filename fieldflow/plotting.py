@@ -13,7 +13,7 @@ from matplotlib.ticker import NullFormatter
 
 from fieldflow.errors import BadInput
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.size": 9.0,
     "axes.titlesize": 9.0,
     "legend.fontsize": 7.5,
@@ -49,7 +49,9 @@ def save_all(directory: Path, figures: Mapping[str, Any]) -> None:
         with mpl.rc_context(_STYLE):
             figure = FIGURES[name](figures)
             FigureCanvasAgg(figure)
-            figure.savefig(directory / f"{name}.pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
+            figure.savefig(
+                directory / f"{name}.pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None}
+            )
             figure.savefig(directory / f"{name}.png", dpi=150, metadata={"Software": None})
 
 
@@ -133,7 +135,9 @@ def _fig09(figures: Mapping[str, Any]) -> Figure:
             axis.plot(limit["cutoff"], limit["loss"], "--", color=_LIMIT, label="infinite width, closed form")
             axis.axvline(limit["critical_cutoff"], color=_LIMIT, lw=0.8, ls=":", label=r"$\Lambda_C$, closed form")
         elif series["measured_critical_cutoff"] is not None:
-            axis.axvline(series["measured_critical_cutoff"], color="0.6", lw=0.8, ls=":", label=r"$\Lambda_C$, measured")
+            axis.axvline(
+                series["measured_critical_cutoff"], color="0.6", lw=0.8, ls=":", label=r"$\Lambda_C$, measured"
+            )
         _cutoff_axis(axis, loss["cutoff"])
         _log_scale(axis)
         axis.set_ylabel("test loss (target units²)")
@@ -148,7 +152,9 @@ def _fig11(figures: Mapping[str, Any]) -> Figure:
     for line, (label, series) in zip(axes, figures.items(), strict=True):
         moments, limit = series["moments"], series["infinite_width"]
         for axis, name, error in ((line[0], "mean", "mean_error"), (line[1], "std", "std_error")):
-            axis.plot(moments["cutoff"], moments[f"predicted_{name}"], color=_PREDICTED, label="independent hidden draws")
+            axis.plot(
+                moments["cutoff"], moments[f"predicted_{name}"], color=_PREDICTED, label="independent hidden draws"
+            )
             axis.errorbar(moments["cutoff"], moments[name], moments[error], fmt="o", ms=3, lw=0.9, color=_MEASURED,
                           label="samples")  # fmt: skip
             if limit is not None:

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from fieldflow import inputs
 from fieldflow.compile import compile_formula
 from fieldflow.errors import BadInput
@@ -43,7 +41,9 @@ class Prediction:
     def __post_init__(self) -> None:
         names = [str(argument) for argument in self.formula.args]
         if set(self.values) != set(names):
-            raise BadInput(f"values: {self.formula.name} takes {', '.join(names)}; got {', '.join(map(str, self.values))}")
+            raise BadInput(
+                f"values: {self.formula.name} takes {', '.join(names)}; got {', '.join(map(str, self.values))}"
+            )
         result = compile_formula(self.formula)(*(self.values[name] for name in names))
         object.__setattr__(self, "value", inputs.real("prediction", result))
         if self.control is not None:

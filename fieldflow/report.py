@@ -23,7 +23,9 @@ SECTIONS = ("summary", "conventions", "formulas", "verdicts", "literature", "fig
 
 def verdict_table(results: Mapping[str, Any]) -> Table:
     """Return one line per family: what was claimed, how it was judged, whether it could have failed."""
-    shown = Table(title=f"{results['experiment']['name']}: predictions against samples", box=SIMPLE_HEAD, padding=(0, 1))
+    shown = Table(
+        title=f"{results['experiment']['name']}: predictions against samples", box=SIMPLE_HEAD, padding=(0, 1)
+    )
     for heading in ("family", "claim", "χ²/dof", "p", "control", "status"):
         shown.add_column(heading, justify="left" if heading in ("family", "claim", "status") else "right", no_wrap=True)
     for name, joint in sorted(results["joint"].items()):
@@ -32,7 +34,7 @@ def verdict_table(results: Mapping[str, Any]) -> Table:
         status = f"[{colour}]{joint['status']}[/{colour}]"
         if joint["claim"] == "literature":
             bad = sum(check["status"] == DISAGREES for check in rows)
-            status = f"{bad} of {len(rows)} differ"
+            status = f"{bad}/{len(rows)} differ"
         statistic = f"{joint['chi2'] / joint['dof']:.3f}" if joint["dof"] else "–"
         shown.add_row(name, joint["claim"], statistic, _short(_joint_p(joint)), _control(joint), status)
     return shown
@@ -124,7 +126,9 @@ def _settings_table(results: Mapping[str, Any]) -> str:
     rows = []
     for network in resolved["network"]:
         prefix = f"{network['label']}: " if len(resolved["network"]) > 1 else ""
-        rows.append([escape(prefix + "widths"), escape(" -> ".join(map(str, [network["d_in"], *network["widths"], 1])))])
+        rows.append(
+            [escape(prefix + "widths"), escape(" -> ".join(map(str, [network["d_in"], *network["widths"], 1])))]
+        )
         rows.append([escape(prefix + "activations"), escape(_listed(network["activation"]))])
         rows.append([escape(prefix + "weight scaling"), escape(network["scaling"])])
         rows.append([escape(prefix + "sigma_w"), escape(_listed(network["sigma_w"]))])
@@ -161,7 +165,14 @@ def _used_formulas(results: Mapping[str, Any]) -> list[Formula]:
     if results["experiment"]["resolved"]["shell"]["mode"] == "prune":
         names.append("shell.covariance_prune")
     if any(name.endswith("/infinite-width") for name in results["joint"]):
-        names = ["expectation.relu", "nngp.recursion", *names, "shell.relu_Z", "shell.sloppy_fraction", "shell.critical"]
+        names = [
+            "expectation.relu",
+            "nngp.recursion",
+            *names,
+            "shell.relu_Z",
+            "shell.sloppy_fraction",
+            "shell.critical",
+        ]
     return [derive(name) for name in names]
 
 

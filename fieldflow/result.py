@@ -56,8 +56,7 @@ class Result:
             "members": {"requested": requested, "used": requested - diverged, "excluded": {"diverged": diverged}},
             "conventions": {case.label: dict(case.net.convention.items()) for case in cases},
             "training": {
-                case.label: _training(case, sampled, experiment)
-                for case, sampled in zip(cases, samples, strict=True)
+                case.label: _training(case, sampled, experiment) for case, sampled in zip(cases, samples, strict=True)
             },
             "checks": [asdict(check) for family in families for check in family.checks],
             "joint": {family.name: _joint(family) for family in families},

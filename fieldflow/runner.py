@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-
 from fieldflow.checks import exact, infinite_width, literature, lower_layers
 from fieldflow.checks.case import Case, Progress
 from fieldflow.checks.examine import examine
@@ -82,7 +81,9 @@ def case_of(experiment: Experiment, position: int, threads: int) -> Case:
     )
     data = experiment.datasets(spec)
     fisher = "gaussian" if data.x_fisher is None else data.x_fisher
-    law = fisher_law(net, fisher, experiment.data.input_mean, experiment.data.input_std, experiment.fisher.noise_variance)
+    law = fisher_law(
+        net, fisher, experiment.data.input_mean, experiment.data.input_std, experiment.fisher.noise_variance
+    )
     rule = experiment.training
     return Case(
         label=spec.label,

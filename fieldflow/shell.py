@@ -66,7 +66,9 @@ class ShellFlow:
         if not isinstance(flow, TrainingFlow):
             raise BadInput(f"flow: expected a fieldflow.TrainingFlow, got {type(flow).__name__}")
         if flow.trained != "readout":
-            raise BadInput('flow: the information shell of trained="all" is not defined here; expected trained="readout"')
+            raise BadInput(
+                'flow: the information shell of trained="all" is not defined here; expected trained="readout"'
+            )
         self.flow = flow
         self.net = flow.net
         self.mode = inputs.choice("mode", mode, MODES)

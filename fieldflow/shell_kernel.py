@@ -102,7 +102,8 @@ class ShellKernel:
     def bias_part(self, cutoffs: Array) -> Array:
         """Return σ_b² 1{1/s² >= Λ}, (cutoffs, 1, 1)."""
         kept = 1.0 / self.law.noise_variance >= cutoffs
-        return (self.net.sigma_b[-1] ** 2 * kept)[:, None, None]
+        part: Array = np.where(kept, self.net.sigma_b[-1] ** 2, 0.0)[:, None, None]
+        return part
 
     def __call__(self, x1: Array, x2: Array, cutoffs: Array) -> ShellEstimate:
         """Return K_>(x1, x2) at each cut-off (points already checked)."""
@@ -156,7 +157,8 @@ def gaussian_fisher(net: MLP, mean: Array, deviation: Array, noise_variance: flo
     """Return λ = E[σ(z)²]/s² for preactivations z ~ N(mean, deviation²) under Gaussian inputs."""
     name = net.activation[0].name
     if name != "relu":
-        raise NoClosedForm(f'fisher: "gaussian" with activation {name!r}: only relu so far; give Fisher inputs (n, d_in)')
+        raise NoClosedForm(
+            f'fisher: "gaussian" with activation {name!r}: only relu so far; give Fisher inputs (n, d_in)'
+        )
     value: Array = compiled("fisher.relu")(mean, deviation, noise_variance)
     return value
-

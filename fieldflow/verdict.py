@@ -67,8 +67,6 @@ def verify(prediction: Prediction, measurement: Measurement, *, alpha: float = 1
     control = 0.5 * prediction.value if prediction.control is None else prediction.control
     shift = None if control == prediction.value else (prediction.value - control) / error
     p_value = normal_p(pull)
-    if p_value < alpha:
-        status = DISAGREES
-    else:
-        status = UNDERPOWERED if shift is not None and abs(shift) < POWER else AGREES
+    powered = shift is None or abs(shift) >= POWER
+    status = DISAGREES if p_value < alpha else (AGREES if powered else UNDERPOWERED)
     return Verdict(pull, p_value, shift, status)

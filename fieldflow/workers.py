@@ -14,7 +14,7 @@ import numpy as np
 # Numba reaches BLAS through this module; unless it is loaded first, the limit below would not see that library.
 import scipy.linalg.cython_blas  # noqa: F401
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from fieldflow.errors import BadInput
 
@@ -78,5 +78,3 @@ def in_blocks(
             pool.shutdown(wait=True, cancel_futures=True)
             raise
     return [job.result() for job in jobs]
-
-

@@ -4,6 +4,7 @@ The functions are SciPy's, registered with LLVM by name so that cached machine c
 """
 
 import ctypes
+from typing import Any
 
 import numpy as np
 from llvmlite import binding
@@ -37,16 +38,16 @@ def _external(name: str) -> types.ExternalFunction:
     return types.ExternalFunction(symbol, types.void(*arguments))
 
 
-_dsyrk = _external("dsyrk")
-_dtrsv = _external("dtrsv")
+_dsyrk: Any = _external("dsyrk")
+_dtrsv: Any = _external("dtrsv")
 
 _LETTERS = np.frombuffer(b"UNT", dtype=np.uint8)
 _UPPER, _NORMAL, _TRANSPOSED = 0, 1, 2
 
 
 @jit
-def gram(features):  # type: ignore[no-untyped-def]
-    """Return featuresᵀ·features (n, n), exactly symmetric, for features (m, n) in C order."""
+def _gram(features):  # type: ignore[no-untyped-def]
+    """Return featuresᵀ·features and the arrays behind the pointers, which must outlive the call."""
     m, n = features.shape
     product = np.empty((n, n))
     letters = _LETTERS.copy()
@@ -69,8 +70,13 @@ def gram(features):  # type: ignore[no-untyped-def]
     for i in range(n):
         for j in range(i):
             product[j, i] = product[i, j]
-    # The arrays behind the pointers must live until here.
-    return product if letters[0] + sizes[0] + scales[0] > 0.0 else product
+    return product, letters, sizes, scales
+
+
+@jit
+def gram(features):  # type: ignore[no-untyped-def]
+    """Return featuresᵀ·features (n, n), exactly symmetric, for features (m, n) in C order."""
+    return _gram(features)[0]
 
 
 @jit

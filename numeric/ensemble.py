@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 from fieldflow.numeric.blas import gram
 from fieldflow.numeric.coarsegrain import fisher_diagonal, removed_from, shell_outputs, sloppy_counts
 from fieldflow.numeric.jit import jit
-from fieldflow.numeric.mlp import first_layer_moments, hidden_outputs, member_outputs, normals_per_member, readout_features
+from fieldflow.numeric.mlp import (
+    first_layer_moments,
+    hidden_outputs,
+    member_outputs,
+    normals_per_member,
+    readout_features,
+)
 from fieldflow.numeric.rng import HIDDEN, READOUT, REDRAW, fill_normals
 from fieldflow.numeric.training import dual_solution
 
@@ -149,5 +155,3 @@ def empty_sample(members: int, cutoffs: int, points: int, trained: int, outputs:
         np.zeros(members, np.int64),
         np.zeros(members, np.bool_),
     )
-
-

@@ -14,14 +14,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import llvmlite
 import numba
 import numpy as np
 import scipy
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 def digest_of(parts: list[bytes]) -> str:
@@ -70,21 +68,22 @@ def cache_root() -> Path | None:
 @contextmanager
 def cached_in(folder: Path | None) -> Iterator[bool]:
     """Let functions decorated inside use ``folder`` as Numba's cache; yields whether caching is possible."""
-    previous = numba.config.CACHE_DIR
+    config: Any = numba.config
+    previous = config.CACHE_DIR
     if folder is not None:
-        numba.config.CACHE_DIR = str(folder)
+        config.CACHE_DIR = str(folder)
     try:
         yield folder is not None
     finally:
-        numba.config.CACHE_DIR = previous
+        config.CACHE_DIR = previous
 
 
-def jit(function: F) -> F:
+def jit(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile ``function`` with Numba on first use, without the GIL, cached on disk.
 
     No ``fastmath``: reassociation breaks reproducibility and ``isnan``.
     """
     root = cache_root()
     with cached_in(None if root is None else root / f"numeric-{source_digest()}") as possible:
-        compiled: F = numba.njit(nogil=True, cache=possible)(function)
+        compiled: Callable[..., Any] = numba.njit(nogil=True, cache=possible)(function)
     return compiled

@@ -117,5 +117,5 @@ def intercept_weights(widths: Array, members: Array) -> Array:
     design = np.column_stack([np.ones_like(widths), 1.0 / widths, 1.0 / widths**2])
     weights = widths * members
     scaled = design * weights[:, None]
-    result: Array = np.linalg.solve(design.T @ scaled, scaled.T)
+    result: Array = np.linalg.solve(design.T @ scaled, scaled.T).astype(np.float64)
     return result

@@ -7,7 +7,7 @@ high-precision comparison at points of the declared domain.
 import hashlib
 from dataclasses import dataclass
 
-import mpmath
+import mpmath  # type: ignore[import-untyped]
 import sympy as sp
 
 PROVED, CERTIFIED, REFUTED = "proved", "certified", "refuted"

@@ -5,7 +5,7 @@ Its LaTeX, its compiled code, its derivatives and its place in the report are pr
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sympy as sp
@@ -101,7 +101,7 @@ class Formula:
     args: tuple[Any, ...]
     domain: str
     validity: str
-    convention: Convention = Convention()
+    convention: Convention = field(default_factory=Convention)
     references: tuple[Reference, ...] = ()
     derived_from: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()

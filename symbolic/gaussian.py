@@ -6,7 +6,7 @@ step leaves a delta function, that is a conditioned one-dimensional half moment;
 """
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import sympy as sp
@@ -106,7 +106,9 @@ def stein(first: tuple[int, int], second: tuple[int, int], left: sp.Symbol, righ
     """Return E[u^n θ(u)^s · v^m θ(v)^t] with E[u²] = left, E[v²] = right: Stein's lemma on u, or on v if n = 0."""
     (power, steps), (other_power, other_steps) = first, second
     if power == 0 and other_power == 0:
-        return step_pair() if steps and other_steps else half_moment(0, steps, left) * half_moment(0, other_steps, right)
+        return (
+            step_pair() if steps and other_steps else half_moment(0, steps, left) * half_moment(0, other_steps, right)
+        )
     if power == 0:
         return stein(second, first, right, left)
     by_u = sp.Integer(0)
@@ -213,7 +215,7 @@ def _derive(sigma: sp.Expr, tau: sp.Expr, name: str) -> Formula:
                f"normal form of {label}, z {'>' if sign > 0 else '<'} 0")
           for label, expr in (("sigma", sigma), ("tau", tau)) for sign in (1, -1)),
         *(price_steps() if exact.has(sp.asin) else ()),
-        definition(bracket, exact, "Stein's lemma on every power (the next two steps determine the result: its slope in c and its start)"),
+        definition(bracket, exact, "Stein's lemma on every power (its slope in c and its start follow)"),
         step(sp.diff(exact, c), expectation_value(derivative(sigma), derivative(tau)) + _jump_terms(sigma, tau),
              "Price: d/dc E[sigma tau] = E[sigma' tau']", where=_INSIDE),
         step(exact.subs(c, 0), _mean(sigma, q11) * _mean(tau, q22), "at c = 0 the expectation factorises"),
@@ -241,7 +243,10 @@ def _derive(sigma: sp.Expr, tau: sp.Expr, name: str) -> Formula:
 def _rebuilt(expr: sp.Expr) -> sp.Expr:
     """Return the expression that the normal form stands for."""
     return sum(
-        (value * z**power * sp.Heaviside(z, sp.Rational(1, 2)) ** steps for (power, steps), value in normal_form(expr).items()),
+        (
+            value * z**power * sp.Heaviside(z, sp.Rational(1, 2)) ** steps
+            for (power, steps), value in normal_form(expr).items()
+        ),
         sp.Integer(0),
     )
 
@@ -291,6 +296,6 @@ def second_moment(sigma: Any) -> Formula:
 
 
 FORMULAS: dict[str, Callable[[], Formula]] = {
-    **{f"expectation.{name}": (lambda name=name: gaussian_expectation(name)) for name in CATALOGUE},
+    **{f"expectation.{name}": partial(gaussian_expectation, name) for name in CATALOGUE},
     "expectation.relu_derivative": lambda: gaussian_expectation(activation("relu").derivative),
 }

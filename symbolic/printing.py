@@ -5,7 +5,6 @@ from typing import Any
 import sympy as sp
 from sympy.printing.latex import LatexPrinter
 
-
 _NAMES = {
     "q11": "q_{11}",
     "q22": "q_{22}",

@@ -31,7 +31,23 @@ _FEATURES, _SEEN = sp.MatrixSymbol("h_stiff", _p, _m), sp.MatrixSymbol("H", _n, 
 # Non-commutative twins: ^T marks a transpose that the algebra must keep apart.
 _nc = {
     name: sp.Symbol(name, commutative=False)
-    for name in ("h_x", "h_y^T", "l_x", "l_y^T", "H", "H^T", "M", "M^T", "Y", "k_x^T", "k_y", "K", "K_xy", "omega", "xi")
+    for name in (
+        "h_x",
+        "h_y^T",
+        "l_x",
+        "l_y^T",
+        "H",
+        "H^T",
+        "M",
+        "M^T",
+        "Y",
+        "k_x^T",
+        "k_y",
+        "K",
+        "K_xy",
+        "omega",
+        "xi",
+    )
 }
 
 _MATRICES: dict[str, Any] = {
@@ -211,7 +227,9 @@ def _radial_steps(power: sp.Expr) -> tuple[Step, ...]:
 
 
 _SHELL_ARGS = (cutoff, d, degree, moment, s_x, sigma_v, noise_variance)
-_RADIAL = "one hidden layer, sigma homogeneous of degree k > 0, no hidden bias, inputs N(0, s_x^2), weights N(0, sigma_v^2)"
+_RADIAL = (
+    "one hidden layer, sigma homogeneous of degree k > 0, no hidden bias, inputs N(0, s_x^2), weights N(0, sigma_v^2)"
+)
 
 
 @cache
@@ -286,7 +304,8 @@ def anomalous_dimension() -> Formula:
     )
 
 
-_Z, _a, _b, _c = sp.Symbol("Z", nonnegative=True), *sp.symbols("a b c", real=True)
+_Z = sp.Symbol("Z", nonnegative=True)
+_a, _b, _c = sp.symbols("a b c", real=True)
 _epsilon = sp.Symbol("epsilon", positive=True)
 
 
@@ -309,7 +328,9 @@ def loss(redrawn: bool = True) -> Formula:
         domain="; ".join(f"{symbol} = mean of {value}" for symbol, value in coefficients.items()),
         validity="infinite width",
         derived_from=("shell.mean", "shell.covariance", "shell.homogeneous_Z"),
-        steps=(step((_Z * mu - y) ** 2 + variance, expr.subs(coefficients), "bias^2 + variance at one point, K_> = Z K"),),
+        steps=(
+            step((_Z * mu - y) ** 2 + variance, expr.subs(coefficients), "bias^2 + variance at one point, K_> = Z K"),
+        ),
     )
 
 

@@ -5,7 +5,7 @@ Compiled code maps them to carefully rounded or library implementations.
 
 from typing import Any
 
-import mpmath
+import mpmath  # type: ignore[import-untyped]
 import sympy as sp
 
 

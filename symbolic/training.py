@@ -36,7 +36,7 @@ def induction() -> tuple[Step, ...]:
     power = sp.Symbol("B_T", commutative=False)  # stands for B^T; B B^T = B^T B and B^{T+1} = B B^T
     one_step = 1 - gram * update
     # Induction hypothesis K A S_T = 1 - B^T as a substitution for K A S_T.
-    telescoped = sp.expand((gram * update * (total + power))).subs(gram * update * total, 1 - power)
+    telescoped = sp.expand(gram * update * (total + power)).subs(gram * update * total, 1 - power)
     return (
         step(residual - gram * update * residual, sp.expand(one_step * residual), "one update: r -> (1 - KA) r = B r"),
         step(gram * update * sp.Integer(0), 1 - one_step**0, "T = 0: S_0 = 0 and K A S_0 = 1 - B^0"),
@@ -84,7 +84,8 @@ def full_batch() -> Formula:
             _gradient_step(),
             *induction(),
             step(
-                sp.summation((1 - eta * positive) ** sp.Symbol("s", integer=True), (sp.Symbol("s", integer=True), 0, 2)) * eta,
+                sp.summation((1 - eta * positive) ** sp.Symbol("s", integer=True), (sp.Symbol("s", integer=True), 0, 2))
+                * eta,
                 sp.expand(exact.subs({kappa: positive, T: 3})),
                 "A = eta: the sum is geometric (written out for T = 3)",
             ),
@@ -232,7 +233,10 @@ def two_kernels() -> Formula:
     return Formula(
         name="training.two_kernels",
         lhs=sp.Symbol(r"\Sigma_T(x, y)"),
-        expr=prior - left.T * matrix * other_seen - seen.T * matrix.T * right + left.T * matrix * gram * matrix.T * right,
+        expr=prior
+        - left.T * matrix * other_seen
+        - seen.T * matrix.T * right
+        + left.T * matrix * gram * matrix.T * right,
         args=(prior, seen, other_seen, left, right, matrix, gram),
         domain="k_x = K(X, x), Theta_x = Theta(X, x), M from the tangent kernel",
         validity="infinite width",

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fieldflow.conditional import MemberFlow
 from fieldflow.ensemble import CoarseGrained, Ensemble, Trained
@@ -54,9 +55,9 @@ class Case:
         return np.unique(np.concatenate([[0.0, SILENT], self.cutoffs]))
 
     @property
-    def shown(self) -> Array:
+    def shown(self) -> NDArray[np.int64]:
         """Return the index in ``grid`` of each cut-off of the experiment."""
-        return np.searchsorted(self.grid, self.cutoffs)
+        return np.searchsorted(self.grid, self.cutoffs).astype(np.int64)
 
     @property
     def x_stated(self) -> Array:

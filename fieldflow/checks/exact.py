@@ -19,9 +19,7 @@ def conditional_law(case: Case, sampled: Sampled, examined: Examined) -> Family:
 
     χ² over all whitened components, Kolmogorov-Smirnov on the components, and one mean and one variance row per cell.
     """
-    source = Source(
-        f"{case.label}/conditional-law", EXACT, "2405.17538 (94)-(97)", derive("shell.covariance").digest
-    )
+    source = Source(f"{case.label}/conditional-law", EXACT, "2405.17538 (94)-(97)", derive("shell.covariance").digest)
     swapped_components = [record.swapped for record in examined.records if record.swapped is not None]
     return _whitened_family(
         source,
@@ -33,7 +31,9 @@ def conditional_law(case: Case, sampled: Sampled, examined: Examined) -> Family:
 
 def trained_law(case: Case, sampled: Sampled, examined: Examined) -> Family:
     """The same at Λ = 0, where nothing is removed: the law of training alone."""
-    source = Source(f"{case.label}/trained-law", EXACT, "2405.17538 Sec. 4.1", derive(f"training.{case.trained.method}").digest)
+    source = Source(
+        f"{case.label}/trained-law", EXACT, "2405.17538 Sec. 4.1", derive(f"training.{case.trained.method}").digest
+    )
     counts = sampled.sloppy[examined.members, 0]
     check = row(source, "units removed at cutoff 0", 0.0, float(counts.sum()), 0.0, len(counts), cutoff=0.0)
     return _whitened_family(
@@ -54,9 +54,7 @@ def _whitened_family(
     for name, wrong in controls.items():
         values = np.concatenate(wrong)
         shifts[name] = chi2_shift(float(values @ values), len(values))
-    return Family(
-        source.family, EXACT, True, chi2, dof, chi2_p(chi2, dof), shifts, checks, ks_p_value=ks_p(pooled)
-    )
+    return Family(source.family, EXACT, True, chi2, dof, chi2_p(chi2, dof), shifts, checks, ks_p_value=ks_p(pooled))
 
 
 def strict_partition(case: Case, sampled: Sampled, examined: Examined) -> Family | None:

@@ -55,7 +55,8 @@ class Examined:
 def examined_members(sampled: Sampled) -> NDArray[np.int64]:
     """Return which members are examined: every used one below ``EVERY``, then every 20th."""
     used = sampled.used
-    return used[(used < EVERY) | (used % 20 == 0)]
+    chosen: NDArray[np.int64] = used[(used < EVERY) | (used % 20 == 0)]
+    return chosen
 
 
 def examine(case: Case, sampled: Sampled, progress: Progress) -> Examined:

@@ -106,22 +106,26 @@ def _crossing(loss: Array, extra: Array, excess: float) -> Array:
     ``loss`` (members, 5) at 0, the three cut-offs ``extra`` and infinity; the crossing of L(0) + excess·(L(∞) - L(0))
     is found by a parabola through the three, and linearised for the error.
     """
-    centre = loss.mean(axis=0)
-    bound = lambda values: (values[..., 1:4] - values[..., :1]) - excess * (values[..., 4:] - values[..., :1])  # noqa: E731
-    curve = np.polynomial.polynomial.polyfit(extra, bound(centre), 2)
+    above = (loss[:, 1:4] - loss[:, :1]) - excess * (loss[:, 4:] - loss[:, :1])
+    parabolas = np.linalg.solve(np.vander(extra, 3, increasing=True), above.T)
+    curve = parabolas.mean(axis=1)
     roots = np.roots(curve[::-1])
     real = roots[np.isreal(roots)].real
     crossing = float(real[np.argmin(np.abs(real - extra[1]))])
     slope = float(curve[1] + 2.0 * curve[2] * crossing)
-    at = np.polynomial.polynomial.polyfit(extra, bound(loss).T, 2).T @ np.array([1.0, crossing, crossing**2])
+    at = parabolas.T @ np.array([1.0, crossing, crossing**2])
     value: Array = crossing - at / slope
     return value
 
 
 def infinite_width(case: Case, shell: ShellFlow, found: Scan) -> Family:
     """The intercepts of mean and variance at N = ∞ against the closed flow; control: Z with a wrong factor ½."""
-    source = Source(f"{case.label}/infinite-width", ASYMPTOTIC, "theory: shell.mean, shell.covariance; 2405.17538 (76)",
-                    derive("shell.covariance").digest)  # fmt: skip
+    source = Source(
+        f"{case.label}/infinite-width",
+        ASYMPTOTIC,
+        "theory: shell.mean, shell.covariance; 2405.17538 (76)",
+        derive("shell.covariance").digest,
+    )
     mean = shell.mean(case.x_stated, case.cutoffs)
     variance = np.array([np.diag(part) for part in shell.covariance(case.x_stated, cutoff=case.cutoffs)])
     predicted = np.concatenate([mean.reshape(-1), variance.reshape(-1)])
@@ -133,13 +137,30 @@ def infinite_width(case: Case, shell: ShellFlow, found: Scan) -> Family:
     checks: list[Check] = []
     for i, (name, (cutoff, point)) in enumerate(zip(names, cells, strict=True)):
         checks.append(
-            row(source, f"{name} at N = infinity", float(predicted[i]), float(fit[0, i]), float(errors[0, i]),
-                found.members * len(found.widths), control=float(wrong[i]), cutoff=float(cutoff), point=point)  # fmt: skip
+            row(
+                source,
+                f"{name} at N = infinity",
+                float(predicted[i]),
+                float(fit[0, i]),
+                float(errors[0, i]),
+                found.members * len(found.widths),
+                control=float(wrong[i]),
+                cutoff=float(cutoff),
+                point=point,
+            )
         )
     statistic, rank, p_value = hotelling(fit[0] - predicted, covariance[0], found.members)
     shifted, dof, _ = hotelling(fit[0] - wrong, covariance[0], found.members)
-    return Family(source.family, ASYMPTOTIC, True, statistic, rank, p_value,
-                  {"Z with a wrong factor 1/2": chi2_shift(shifted, dof)}, tuple(checks))  # fmt: skip
+    return Family(
+        source.family,
+        ASYMPTOTIC,
+        True,
+        statistic,
+        rank,
+        p_value,
+        {"Z with a wrong factor 1/2": chi2_shift(shifted, dof)},
+        tuple(checks),
+    )
 
 
 def width_corrections(case: Case, found: Scan) -> list[tuple[str, float, Array, float, float, float, float]]:
@@ -149,31 +170,51 @@ def width_corrections(case: Case, found: Scan) -> list[tuple[str, float, Array, 
     cells = [(c, x) for c in case.cutoffs for x in case.x_stated]
     names = [(name, *cell) for name in ("mean", "variance") for cell in cells]
     return [
-        (name, float(cutoff), point, *(float(v) for k in range(2) for v in (fit[k, i], errors[k, i])))  # type: ignore[misc]
+        (name, float(cutoff), point, float(fit[0, i]), float(errors[0, i]), float(fit[1, i]), float(errors[1, i]))
         for i, (name, cutoff, point) in enumerate(names)
     ]
 
 
 def critical_cutoff(case: Case, shell: ShellFlow, found: Scan) -> Family:
     """Λ_C in closed form against the extrapolated crossing of the measured loss curve."""
-    source = Source(f"{case.label}/critical-cutoff", ASYMPTOTIC, "theory: shell.critical; 2405.17538 fig. 9",
-                    derive("shell.critical").digest)  # fmt: skip
+    source = Source(
+        f"{case.label}/critical-cutoff",
+        ASYMPTOTIC,
+        "theory: shell.critical; 2405.17538 fig. 9",
+        derive("shell.critical").digest,
+    )
     predicted = shell.critical_cutoff(case.x_test, case.y_test, case.excess)
     wrong = shell.critical_cutoff(case.x_test, case.y_test, case.excess / 2)
     fit, covariance = _fit(found.widths, tuple(values[:, None] for values in found.critical))
     error = float(np.sqrt(covariance[0, 0, 0]))
-    check = row(source, "critical cutoff at N = infinity", predicted, float(fit[0, 0]), error,
-                found.members * len(found.widths), control=wrong)  # fmt: skip
+    check = row(
+        source,
+        "critical cutoff at N = infinity",
+        predicted,
+        float(fit[0, 0]),
+        error,
+        found.members * len(found.widths),
+        control=wrong,
+    )
     pull = check.pull or 0.0
     shift = chi2_shift(float(((fit[0, 0] - wrong) / error) ** 2), 1)
-    return Family(source.family, ASYMPTOTIC, True, pull**2, 1, check.p_value or 0.0,
-                  {"excess with a wrong factor 1/2": shift}, (check,))  # fmt: skip
+    return Family(
+        source.family,
+        ASYMPTOTIC,
+        True,
+        pull**2,
+        1,
+        check.p_value or 0.0,
+        {"excess with a wrong factor 1/2": shift},
+        (check,),
+    )
 
 
 def sloppy_law(case: Case, shell: ShellFlow, sampled: Sampled) -> Family:
     """Number of sloppy units, binomial with P(d/2, u) at any width; Pearson's χ² over the shells between cut-offs."""
-    source = Source(f"{case.label}/sloppy-fraction", EXACT, "theory: shell.sloppy_fraction",
-                    derive("shell.sloppy_fraction").digest)  # fmt: skip
+    source = Source(
+        f"{case.label}/sloppy-fraction", EXACT, "theory: shell.sloppy_fraction", derive("shell.sloppy_fraction").digest
+    )
     width = case.net.finite_widths[-1]
     counts = sampled.sloppy[:, case.shown].sum(axis=0)
     total = len(sampled.sloppy) * width
@@ -181,15 +222,32 @@ def sloppy_law(case: Case, shell: ShellFlow, sampled: Sampled) -> Family:
     wrong = np.asarray(shell.sloppy_fraction(0.5 * case.cutoffs))
     errors = np.sqrt(predicted * (1.0 - predicted) / total)
     checks = tuple(
-        row(source, "sloppy fraction", float(predicted[i]), float(counts[i] / total), float(errors[i]), total,
-            control=float(wrong[i]), cutoff=float(cutoff), width=width,
-            p_value=_binomial_p(int(counts[i]), total, float(predicted[i])))  # fmt: skip
+        row(
+            source,
+            "sloppy fraction",
+            float(predicted[i]),
+            float(counts[i] / total),
+            float(errors[i]),
+            total,
+            control=float(wrong[i]),
+            cutoff=float(cutoff),
+            width=width,
+            p_value=_binomial_p(int(counts[i]), total, float(predicted[i])),
+        )
         for i, cutoff in enumerate(case.cutoffs)
     )
     chi2, dof = _pearson(counts, total, predicted)
     shifted, _ = _pearson(counts, total, wrong)
-    return Family(source.family, EXACT, True, chi2, dof, chi2_p(chi2, dof),
-                  {"u with a wrong factor 1/2": chi2_shift(shifted, dof)}, checks)  # fmt: skip
+    return Family(
+        source.family,
+        EXACT,
+        True,
+        chi2,
+        dof,
+        chi2_p(chi2, dof),
+        {"u with a wrong factor 1/2": chi2_shift(shifted, dof)},
+        checks,
+    )
 
 
 def _pearson(counts: NDArray[np.int64], total: int, fraction: Array) -> tuple[float, int]:
@@ -219,4 +277,5 @@ def _halved_variance(case: Case, shell: ShellFlow, variance: Array) -> Array:
     grid = np.zeros(1) if case.mode == "resample" else case.cutoffs
     stiff = shell.kernel(case.x_stated, case.x_stated, grid).value
     prior = np.einsum("cii->ci", stiff)
-    return (1.0 if case.mode == "resample" else 0.5) * prior + 0.25 * (variance - prior)
+    halved: Array = (1.0 if case.mode == "resample" else 0.5) * prior + 0.25 * (variance - prior)
+    return halved

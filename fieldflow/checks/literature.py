@@ -1,5 +1,7 @@
 """What do the paper's figures and text say, and what does the same experiment measure? Reported, never gating."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from fieldflow.checks.case import Case
@@ -16,7 +18,9 @@ def literature(case: Case, sampled: Sampled) -> Family:
     width = case.net.finite_widths[-1]
     n = len(used)
 
-    def measured(name: str, place: str, claim: float, values: Array, statistic: str, cutoff: float | None = None) -> Check:
+    def measured(
+        name: str, place: str, claim: float, values: Array, statistic: str, cutoff: float | None = None
+    ) -> Check:
         def reduce(sample: Array) -> Array:
             return np.atleast_1d(_STATISTICS[statistic](sample))
 
@@ -60,9 +64,9 @@ def _kurtosis(sample: Array) -> Array:
     return value
 
 
-_STATISTICS = {
+_STATISTICS: dict[str, Callable[[Array], Array]] = {
     "mean": lambda sample: sample.mean(axis=0),
     "median": lambda sample: np.median(sample, axis=0),
     "kurtosis": _kurtosis,
-    "ratio of medians": lambda sample: np.median(sample[:, 0]) / np.median(sample[:, 1]),
+    "ratio of medians": lambda sample: np.atleast_1d(np.median(sample[:, 0]) / np.median(sample[:, 1])),
 }

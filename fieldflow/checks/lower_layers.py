@@ -87,7 +87,8 @@ def mixture_quantile(mean: Array, variance: Array, level: float) -> Array:
         middle = 0.5 * (low + high)
         below = special.ndtr((middle - mean) / deviation).mean(axis=0) < level
         low, high = np.where(below, middle, low), np.where(below, high, middle)
-    return 0.5 * (low + high)
+    quantile: Array = 0.5 * (low + high)
+    return quantile
 
 
 def mixture_density(mean: Array, variance: Array, at: Array) -> Array:
@@ -104,9 +105,7 @@ def mixture_density(mean: Array, variance: Array, at: Array) -> Array:
 
 def averages(case: Case, sampled: Sampled, independent: Independent) -> Family:
     """Mean and median of f, and the mean loss, over the lower layers."""
-    source = Source(
-        f"{case.label}/lower-layer-average", ASYMPTOTIC, "2405.17538 figs. 8-11", derive("shell.mean").digest
-    )
+    source = Source(f"{case.label}/lower-layers", ASYMPTOTIC, "2405.17538 figs. 8-11", derive("shell.mean").digest)
     used, shown = sampled.used, case.shown
     outputs = sampled.outputs[used][:, shown].reshape(len(used), -1)
     mean = independent.mean[:, shown].reshape(len(independent.mean), -1)
@@ -122,17 +121,43 @@ def averages(case: Case, sampled: Sampled, independent: Independent) -> Family:
         place = {"cutoff": float(cutoff), "point": point, "width": case.net.finite_widths[-1]}
         predicted, own = float(mean[:, i].mean()), float(mean[:, i].std(ddof=1) / np.sqrt(len(mean)))
         checks.append(
-            row(source, "mean of f", predicted, float(outputs[:, i].mean()), float(spread[i]), len(outputs),
-                prediction_std_error=own, control=predicted / 2, **place)  # fmt: skip
+            row(
+                source,
+                "mean of f",
+                predicted,
+                float(outputs[:, i].mean()),
+                float(spread[i]),
+                len(outputs),
+                prediction_std_error=own,
+                control=predicted / 2,
+                **place,
+            )
         )
         checks.append(
-            row(source, "median of f", float(median[i]), float(measured[i]), float(error[i]), len(outputs),
-                prediction_std_error=float(median_error[i]), control=float(median[i]) / 2, **place)  # fmt: skip
+            row(
+                source,
+                "median of f",
+                float(median[i]),
+                float(measured[i]),
+                float(error[i]),
+                len(outputs),
+                prediction_std_error=float(median_error[i]),
+                control=float(median[i]) / 2,
+                **place,
+            )
         )
     checks += _loss_rows(case, source, sampled, independent)
     statistic, rank, p_value, shift = _joint_quantiles(case, outputs, mean, variance)
-    return Family(source.family, ASYMPTOTIC, False, statistic, rank, p_value, {"quartiles with a wrong factor 1/2": shift},
-                  tuple(checks))  # fmt: skip
+    return Family(
+        source.family,
+        ASYMPTOTIC,
+        False,
+        statistic,
+        rank,
+        p_value,
+        {"quartiles with a wrong factor 1/2": shift},
+        tuple(checks),
+    )
 
 
 def sloppy_fraction(case: Case, sampled: Sampled, independent: Independent) -> Family:
@@ -196,7 +221,8 @@ def _joint_quantiles(case: Case, outputs: Array, mean: Array, variance: Array) -
     outputs, mean, variance = outputs[:, cells], mean[:, cells], variance[:, cells]
 
     def quartiles(sample: Array) -> Array:
-        return np.quantile(sample, LEVELS, axis=0).reshape(-1)
+        values: Array = np.quantile(sample, LEVELS, axis=0).reshape(-1)
+        return values
 
     _, covariance = bootstrap_errors(outputs, quartiles, seed=case.seed + 2, resamples=1000)
     predicted = [mixture_quantile(mean, variance, level) for level in LEVELS]

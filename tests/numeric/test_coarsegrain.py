@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from fieldflow.numeric import coarsegrain
 from oracles import primal
 

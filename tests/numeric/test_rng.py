@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from fieldflow.numeric import rng
 from scipy import stats
+
+from fieldflow.numeric import rng
 
 # Random123 (Salmon et al. 2011), known-answer vectors of philox4x32-10: counter, key, output.
 KNOWN_ANSWERS = [

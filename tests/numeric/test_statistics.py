@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from fieldflow.numeric import statistics
 from scipy import stats
+
+from fieldflow.numeric import statistics
 
 
 def test_whitening_gives_independent_standard_components():

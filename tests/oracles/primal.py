@@ -17,7 +17,9 @@ def train(features, y, weights, *, method, learning_rate, steps):
         values, vectors = np.linalg.eigh(hessian)
         gradient = vectors.T @ (2.0 * features @ (features.T @ weights - y) / n)
         time = learning_rate * steps
-        flow = np.where(values > 1e-300, -np.expm1(-np.maximum(values, 0) * time) / np.where(values > 0, values, 1), time)
+        flow = np.where(
+            values > 1e-300, -np.expm1(-np.maximum(values, 0) * time) / np.where(values > 0, values, 1), time
+        )
         return weights - vectors @ (flow * gradient)
     for _ in range(steps):
         if method == "gd":
