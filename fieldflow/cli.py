@@ -1,8 +1,9 @@
 """How does one ask from a shell? One command per question; heavy imports wait for the command that needs them."""
 
+import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -35,8 +36,18 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     if code == INTERRUPTED:
-        print("interrupted: nothing was written", file=sys.stderr)
+        _say_interrupted()
     sys.exit(code or 0)
+
+
+def _say_interrupted() -> None:
+    print("interrupted: nothing was written", file=sys.stderr, flush=True)
+
+
+def _leave_at_once() -> NoReturn:
+    """End the process without waiting for threads that are inside compiled code; they hold nothing that outlives it."""
+    _say_interrupted()
+    os._exit(INTERRUPTED)
 
 
 def _complain(message: str, code: int) -> int:
@@ -81,14 +92,20 @@ def verify(
     """
     from rich.console import Console
 
+    from fieldflow.interrupt import Abandoned, interruptible
     from fieldflow.progress import Bars
     from fieldflow.report import training_lines
     from fieldflow.runner import run
     from fieldflow.store import check_replaceable
 
     check_replaceable(out)
-    with Bars(quiet=quiet) as bars:
-        result = run(experiment, members=members, seed=seed, threads=threads, progress=bars.update)
+    try:
+        with Bars(quiet=quiet) as bars:
+            result = interruptible(
+                lambda: run(experiment, members=members, seed=seed, threads=threads, progress=bars.update)
+            )
+    except Abandoned:
+        _leave_at_once()
     try:
         result.save(out)
     except OSError as error:

@@ -138,7 +138,8 @@ def _inside(arrays: list[Any]) -> list[Any]:
     for name, value in (("q11", q11), ("q22", q22)):
         if np.any(value < 0):
             raise BadInput(f"{name}: expected a variance >= 0, got {np.min(value):g}")
-    limit = np.sqrt(q11) * np.sqrt(q22)
+    # √q·√q can fall an ulp short of q, which would make equal points look different.
+    limit = np.where(q11 == q22, q11, np.sqrt(q11) * np.sqrt(q22))
     if np.any(np.abs(c) > limit * (1.0 + _CLAMP)):
         worst = float(np.max(np.abs(c) - limit))
         raise BadInput(f"c: expected |c| <= sqrt(q11*q22), exceeded by up to {worst:.3g}")

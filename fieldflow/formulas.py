@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Callable
 from functools import cache
+from threading import RLock
 from typing import Any
 
 import sympy as sp
@@ -18,6 +19,10 @@ __all__ = ["catalog", "compiled", "derive", "gaussian_expectation", "pair_expect
 _BUILDERS: dict[str, Callable[[], Formula]] = {
     name: builder for module in (gaussian, nngp, training, shells, fisher) for name, builder in module.FORMULAS.items()
 }
+
+
+_DERIVING = RLock()
+"""Derivations certify their steps at mpmath's working precision, which is one for the whole process."""
 
 
 def catalog() -> tuple[str, ...]:
@@ -43,22 +48,26 @@ def derive(name: str) -> Formula:
     if name not in _BUILDERS:
         near = difflib.get_close_matches(str(name), _BUILDERS, n=3, cutoff=0.3)
         raise BadInput(f"formula: unknown name {name!r}; nearest: {', '.join(near) or 'none'}; see `fieldflow list`")
-    return _BUILDERS[name]()
+    with _DERIVING:
+        return _BUILDERS[name]()
 
 
 @cache
 def compiled(name: str) -> Callable[..., Any]:
     """Return the compiled form of a catalogued formula; it broadcasts over arrays."""
-    return compile_formula(derive(name))
+    with _DERIVING:
+        return compile_formula(derive(name))
 
 
 @cache
 def pair_expectation(sigma: sp.Expr) -> Callable[..., Any]:
     """Return compiled E[σ(u)σ(v)] as a function of (q11, c, q22)."""
-    return compile_formula(gaussian_expectation(sigma))
+    with _DERIVING:
+        return compile_formula(gaussian_expectation(sigma))
 
 
 @cache
 def second_moment(sigma: sp.Expr) -> Callable[..., Any]:
     """Return compiled E[σ(z)²], z ~ N(0, q), as a function of q."""
-    return compile_formula(gaussian.second_moment(sigma))
+    with _DERIVING:
+        return compile_formula(gaussian.second_moment(sigma))

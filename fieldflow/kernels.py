@@ -15,6 +15,9 @@ from fieldflow.network import MLP
 from fieldflow.symbolic.activations import Activation
 
 
+_ULPS = 8.0 * np.finfo(np.float64).eps
+
+
 class LayerKernel(NamedTuple):
     """Preactivation covariance of one layer: variances (n1,), (n2,), cross-covariance and tangent kernel (n1, n2)."""
 
@@ -84,9 +87,11 @@ def _input_layer(net: MLP, x1: Array, x2: Array | None) -> LayerKernel:
         return value
 
     other = x1 if x2 is None else x2
-    q11 = covariance(np.einsum("ij,ij->i", x1, x1))
-    q22 = covariance(np.einsum("ij,ij->i", other, other))
-    c = _bounded(covariance(x1 @ other.T), q11, q22, same=x2 is None)
+    # Coordinate by coordinate in both: equal points then have exactly equal products, which BLAS does not promise.
+    q11 = covariance(sum(x1[:, j] ** 2 for j in range(net.d_in)))
+    q22 = covariance(sum(other[:, j] ** 2 for j in range(net.d_in)))
+    cross = sum(np.multiply.outer(x1[:, j], other[:, j]) for j in range(net.d_in))
+    c = _bounded(covariance(cross), q11, q22, same=x2 is None)
     return LayerKernel(q11, q22, c, c)
 
 
@@ -110,9 +115,14 @@ def _variance(activation: Activation, q: Array) -> Array:
 
 
 def _bounded(c: Array, q11: Array, q22: Array, *, same: bool) -> Array:
-    """Return c with |c| <= √(q11 q22), and exactly symmetric with the variances on the diagonal for equal points."""
-    limit = np.sqrt(q11)[:, None] * np.sqrt(q22)[None, :]
-    c = np.clip(c, -limit, limit)
+    """Return c with |c| <= √(q11 q22), and exactly symmetric with the variances on the diagonal for equal points.
+
+    Within a few ulp of the bound c is put on it: the angle between such points is below what c resolves, and a rounding
+    error of 1e-16 there would become one of 1e-8 in the tangent kernel.
+    """
+    rows, columns = q11[:, None], q22[None, :]
+    limit = np.where(rows == columns, rows, np.sqrt(rows) * np.sqrt(columns))
+    c = np.where(np.abs(c) >= limit * (1.0 - _ULPS), np.copysign(limit, c), c)
     if same:
         c = 0.5 * (c + c.T)
         np.fill_diagonal(c, q11)

@@ -74,7 +74,7 @@ def case_of(experiment: Experiment, position: int, threads: int) -> Case:
     net = MLP(
         spec.d_in,
         widths=spec.widths,
-        activation=spec.activation,
+        activation=spec.functions(),
         sigma_w=spec.sigma_w,
         sigma_b=spec.sigma_b,
         scaling=spec.scaling,

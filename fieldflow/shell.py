@@ -22,6 +22,8 @@ from fieldflow.symbolic.formula import Formula
 
 MODES = ("resample", "prune")
 
+_GRID = 60
+
 
 class ShellFlow:
     """Gaussian law of the coarse-grained ensemble as a function of the cut-off Λ (immutable).
@@ -186,17 +188,17 @@ class ShellFlow:
         return float(compiled("shell.critical_cutoff")(*values))
 
     def _searched_critical(self, x: Array, y: Array, bound: float) -> float:
-        """Return the first crossing of ``bound``: a scan over a fine grid of cut-offs, then bisection."""
-        grid = np.concatenate([[0.0], np.geomspace(*self._range(), 200)])
-        above = np.flatnonzero(np.asarray(self.loss(x, y, grid)) > bound)
-        if len(above) == 0:
-            return math.inf
-        low, high = (grid[above[0] - 1], grid[above[0]]) if above[0] > 0 else (0.0, grid[0])
-        for _ in range(60):
-            middle = 0.5 * (low + high)
-            inside = self.loss(x, y, middle) <= bound
-            low, high = (middle, high) if inside else (low, middle)
-        return float(low)
+        """Return the first crossing of ``bound`` on a grid of cut-offs that is refined twice, then linearly."""
+        grid = np.concatenate([[0.0], np.geomspace(*self._range(), _GRID)])
+        for _ in range(3):
+            loss = np.asarray(self.loss(x, y, grid))
+            above = np.flatnonzero(loss > bound)
+            if len(above) == 0:
+                return math.inf
+            last = max(int(above[0]) - 1, 0)
+            grid, ends = np.linspace(grid[last], grid[last + 1], _GRID), loss[last : last + 2]
+        share = 0.0 if ends[1] == ends[0] else (bound - ends[0]) / (ends[1] - ends[0])
+        return float(grid[0] + share * (grid[-1] - grid[0]))
 
     def _range(self) -> tuple[float, float]:
         """Return cut-offs below and above which (almost) nothing is sloppy or stiff."""
@@ -206,7 +208,7 @@ class ShellFlow:
         return low, 4.0 * high
 
     def _deciles(self) -> Array:
-        grid = np.geomspace(*self._range(), 400)
+        grid = np.geomspace(*self._range(), 4 * _GRID)
         fraction = np.asarray(self.sloppy_fraction(grid))
         return np.unique(grid[np.searchsorted(fraction, np.arange(1, 10) / 10.0).clip(max=len(grid) - 1)])
 

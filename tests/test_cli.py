@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -279,4 +281,52 @@ def test_the_program_as_a_process(tmp_path):
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: experiment: unknown name 'papr'")
+    assert list(tmp_path.iterdir()) == []
+
+
+BUSY = """
+import sys, time
+from concurrent.futures import ThreadPoolExecutor
+from fieldflow import cli, runner
+
+def run(*arguments, **options):
+    with ThreadPoolExecutor(1) as pool:
+        stuck = pool.submit(time.sleep, 60)
+        print("busy", flush=True)
+        stuck.result()
+
+runner.run = run
+sys.argv = ["fieldflow", "verify"]
+cli.main()
+"""
+
+
+def test_interrupt_does_not_wait_for_busy_threads(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        [sys.executable, "-c", BUSY],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == "busy\n"
+        start = time.perf_counter()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+        elapsed = time.perf_counter() - start
+    assert (process.returncode, err) == (130, "interrupted: nothing was written\n")
+    assert elapsed < 1.0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_interrupt_while_saving_cleans_up(call, calls, monkeypatch, tmp_path):
+    def fill(fresh):
+        write_text(fresh / "results.json", "half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Fake, "save", lambda self, directory: replace_directory(directory, fill))
+    assert call("verify") == (130, "", "interrupted: nothing was written\n")
+    assert len(calls) == 1
     assert list(tmp_path.iterdir()) == []

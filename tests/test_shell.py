@@ -1,0 +1,177 @@
+"""ShellFlow: closed form against quadrature and quasi-Monte Carlo, limits, and the critical cut-off."""
+
+import math
+
+import fieldflow as ff
+import mpmath
+import numpy as np
+import pytest
+from fieldflow.shell_kernel import ShellEstimate
+from scipy import stats
+
+GENERATOR = np.random.default_rng(6)
+X, XS = GENERATOR.normal(size=(8, 2)), GENERATOR.normal(size=(3, 2))
+Y = X[:, 0] ** 2 - 0.5 * X[:, 1] + 0.5
+NET = ff.MLP(2, depth=1, activation="relu", sigma_w=(1.4, 0.9))
+FLOW = ff.TrainingFlow(NET, X, Y, learning_rate=0.4, steps=150)
+CUTOFFS = [0.0, 0.05, 0.3, 1.0, 4.0, math.inf]
+
+
+def test_stiff_factor_against_forty_digit_quadrature():
+    """Z = E[|v|² 1{|v|²/2·s_x²/s² >= Λ}]/E|v|² for a Gaussian weight vector, by mpmath."""
+    shell = ff.ShellFlow(FLOW, input_std=1.3, noise_variance=0.7)
+    variance = 1.4**2 / 2
+    mpmath.mp.dps = 40
+    for cutoff in CUTOFFS[1:-1]:
+        radius = mpmath.sqrt(2 * mpmath.mpf(0.7) * cutoff) / mpmath.mpf(1.3)
+        density = lambda r: r**3 * mpmath.exp(-(r**2) / (2 * mpmath.mpf(variance)))  # noqa: E731
+        expected = mpmath.quad(density, [radius, 5, 30]) / mpmath.quad(density, [0, 2, 5, 30])
+        found = shell.kernel.stiff_factor(np.array([cutoff]))[0]
+        assert abs(found - float(expected)) <= 1e-13
+        sloppy = 1 - mpmath.exp(-(radius**2) / (2 * mpmath.mpf(variance)))
+        assert abs(shell.sloppy_fraction(cutoff) - float(sloppy)) <= 1e-13
+
+
+GRID = np.array(CUTOFFS[1:-1])
+
+
+def pulls(estimate, expected, error=0.0):
+    return (estimate.value - expected) / np.hypot(estimate.std_error, error)
+
+
+def test_sampled_shell_agrees_with_the_closed_form_within_its_errors():
+    """A hidden bias of 1e-9 changes nothing but the route: quasi-Monte Carlo instead of Z."""
+    closed = ff.ShellFlow(FLOW)
+    net = ff.MLP(2, depth=1, activation="relu", sigma_w=(1.4, 0.9), sigma_b=(1e-9, 0.0))
+    flow = ff.TrainingFlow(net, X, Y, learning_rate=0.4, steps=150)
+    sampled = ff.ShellFlow(flow, samples=2**14)
+    assert closed.closed_form
+    assert not sampled.closed_form
+    assert 0 < sampled.std_error < 0.01
+    estimate, expected = sampled.kernel(XS, XS, GRID), closed.kernel(XS, XS, GRID).value
+    # 16 replicates: t with 15 degrees of freedom; 36 correlated cells.
+    assert np.abs(pulls(estimate, expected)).max() < 6
+    assert np.abs(pulls(estimate, 0.5 * expected)).max() > 50
+    np.testing.assert_allclose(sampled.sloppy_fraction(GRID), closed.sloppy_fraction(GRID), atol=2e-3)
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("fisher", ["gaussian", "points"])
+def test_sampled_shell_agrees_with_plain_monte_carlo(fisher):
+    """400 000 neurons by hand: Fisher inputs given, or Gaussian with a mean, with a hidden bias."""
+    net = ff.MLP(2, depth=1, activation="relu", sigma_w=(1.2, 0.8), sigma_b=(0.5, 0.0))
+    flow = ff.TrainingFlow(net, X, Y, learning_rate=0.4, steps=150)
+    mean, std, points = np.array([1.0, -0.5]), np.array([0.5, 0.7]), XS + 0.3
+    law = {"fisher": points} if fisher == "points" else {"input_mean": mean, "input_std": std}
+    estimate = ff.ShellFlow(flow, noise_variance=0.8, **law).kernel(XS, XS, GRID)
+    generator = np.random.default_rng(9)
+    weights = 1.2 / np.sqrt(2) * generator.normal(size=(400_000, 2))
+    bias = 0.5 * generator.normal(size=400_000)
+    hidden = np.maximum(weights @ XS.T + bias[:, None], 0.0)
+    if fisher == "points":
+        diagonal = np.mean(np.maximum(weights @ points.T + bias[:, None], 0.0) ** 2, axis=1) / 0.8
+    else:
+        m, tau = weights @ mean + bias, np.sqrt(weights**2 @ std**2)
+        cdf, density = stats.norm.cdf(m / tau), stats.norm.pdf(m / tau)
+        diagonal = ((m**2 + tau**2) * cdf + m * tau * density) / 0.8
+    products = 0.64 * hidden[:, :, None] * hidden[:, None, :]
+    control = []
+    for i, cutoff in enumerate(GRID):
+        kept = products * (diagonal >= cutoff)[:, None, None]
+        error = kept.std(axis=0) / np.sqrt(len(kept))
+        part = ShellEstimate(estimate.value[i], estimate.std_error[i], estimate.replicates[:, i])
+        assert np.abs(pulls(part, kept.mean(axis=0), error)).max() < 5
+        loose = products * (diagonal >= 2 * cutoff)[:, None, None]
+        control.append(np.abs(pulls(part, loose.mean(axis=0), error)).max())
+    assert max(control) > 8
+
+
+def test_deep_networks_take_fisher_inputs_only():
+    net = ff.MLP(2, depth=2, activation="relu")
+    flow = ff.TrainingFlow(net, X, Y, learning_rate=0.4, steps=50)
+    with pytest.raises(ff.errors.NoClosedForm, match="fisher"):
+        ff.ShellFlow(flow)
+    shell = ff.ShellFlow(flow, fisher=X, samples=2**12)
+    np.testing.assert_allclose(shell.mean(XS, 0.0), flow.mean(XS), rtol=1e-12)
+    np.testing.assert_allclose(shell.mean(XS, math.inf), 0.0, atol=1e-12)
+
+
+@pytest.mark.parametrize("mode", ["resample", "prune"])
+def test_limits_are_the_trained_network_and_the_prior(mode):
+    shell = ff.ShellFlow(FLOW, mode=mode)
+    np.testing.assert_allclose(shell.mean(XS, 0.0), FLOW.mean(XS), rtol=1e-13)
+    np.testing.assert_allclose(shell.covariance(XS), FLOW.covariance(XS), rtol=1e-10, atol=1e-13)
+    np.testing.assert_allclose(shell.mean(XS, math.inf), 0.0, atol=1e-15)
+    end = ff.nngp(NET, XS) if mode == "resample" else np.zeros((3, 3))
+    np.testing.assert_allclose(shell.covariance(XS, cutoff=math.inf), end, atol=1e-14)
+    assert shell.sloppy_fraction(math.inf) == 1.0
+
+
+def test_readout_bias_is_kept_up_to_one_over_the_noise():
+    net = ff.MLP(2, depth=1, activation="relu", sigma_b=(0.0, 0.8))
+    flow = ff.TrainingFlow(net, X, Y, learning_rate=0.4, steps=50)
+    shell = ff.ShellFlow(flow, noise_variance=0.5, mode="prune")
+    huge = shell.kernel(XS, XS, np.array([2.0, 2.0000001])).value - shell.kernel.stiff_factor(np.array([2.0]))[0] * (
+        ff.nngp(net, XS) - 0.64
+    )
+    np.testing.assert_allclose(huge[0], 0.64, rtol=1e-12)
+    np.testing.assert_allclose(huge[1], 0.0, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["resample", "prune"])
+def test_loss_is_bias_squared_plus_variance_and_critical_inverts_it(mode):
+    shell = ff.ShellFlow(FLOW, mode=mode)
+    ys = XS[:, 0] ** 2
+    for cutoff in (0.0, 0.3, math.inf):
+        expected = np.mean((shell.mean(XS, cutoff) - ys) ** 2 + np.diag(shell.covariance(XS, cutoff=cutoff)))
+        assert shell.loss(XS, ys, cutoff) == pytest.approx(expected, rel=1e-13)
+    critical = shell.critical_cutoff(excess=0.2)
+    start, at, end = shell.loss(X, Y, [0.0, critical, math.inf])
+    assert at == pytest.approx(start + 0.2 * (end - start), rel=1e-10)
+    grid = np.linspace(0, critical, 50)
+    assert (shell.loss(X, Y, grid) <= at * (1 + 1e-12)).all()
+
+
+def test_critical_cutoff_without_a_closed_form_is_searched():
+    fisher = np.concatenate([points := np.random.default_rng(1).normal(size=(500, 2)), -points])
+    closed = ff.ShellFlow(FLOW).critical_cutoff(excess=0.2)
+    found = ff.ShellFlow(FLOW, fisher=fisher, samples=2**12).critical_cutoff(excess=0.2)
+    assert found == pytest.approx(closed, rel=0.1)
+
+
+def test_no_critical_cutoff_when_the_prior_is_better():
+    flow = ff.TrainingFlow(NET, X, 100.0 + 0 * Y, learning_rate=0.4, steps=150)
+    with pytest.raises(ff.errors.NoCriticalCutoff):
+        ff.ShellFlow(flow).critical_cutoff(XS, np.zeros(3))
+
+
+def test_shapes_follow_the_cutoff():
+    shell = ff.ShellFlow(FLOW)
+    assert shell.mean(XS, 0.1).shape == (3,)
+    assert shell.mean(XS, [0.1, 0.2]).shape == (2, 3)
+    assert shell.covariance(XS, X, cutoff=[0.1]).shape == (1, 3, 8)
+    assert isinstance(shell.loss(X, Y, 0.1), float)
+    assert "k^{>}" in shell.formula("mean").latex()
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"fisher": "uniform"}, "fisher"),
+        ({"fisher": X[:, :1]}, "fisher"),
+        ({"noise_variance": 0.0}, "noise_variance"),
+        ({"input_std": -1.0}, "input_std"),
+        ({"mode": "drop"}, "mode"),
+        ({"samples": 3}, "samples"),
+        ({"seed": -1}, "seed"),
+    ],
+)
+def test_bad_arguments_are_named(change, key):
+    with pytest.raises(ff.errors.BadInput, match=f"^{key}"):
+        ff.ShellFlow(FLOW, **change)
+
+
+@pytest.mark.parametrize("cutoff", [-1.0, math.nan, [0.2, 0.1], [[0.1]], [], "big"])
+def test_bad_cutoffs_are_named(cutoff):
+    with pytest.raises(ff.errors.BadInput, match="^cutoff"):
+        ff.ShellFlow(FLOW).mean(XS, cutoff)
