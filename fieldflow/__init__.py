@@ -21,7 +21,7 @@ _PUBLIC = {
     "ShellFlow": "shell",
     "Ensemble": "ensemble",
     "Prediction": "prediction",
-    "Measurement": "measurement",
+    "Measurement": "prediction",
     "Verdict": "verdict",
     "verify": "verdict",
     "run": "runner",

@@ -68,7 +68,8 @@ class CoarseGrained:
 class Ensemble:
     """Finite networks with independent weights; immutable, each step returns a new ensemble.
 
-    Member m is a pure function of (seed, m): more members, threads or cut-offs change no earlier number.
+    Member m is a pure function of (seed, m): more members or threads change no earlier result, to the bit.  More cut-offs
+    change no random number, but they cut the sum over neurons differently (last bits).
 
     Parameters
     ----------

@@ -99,7 +99,8 @@ def _moments(case: Case, sampled: Sampled, independent: Independent) -> dict[str
     spread = values.std(axis=0, ddof=1)
     fourth = np.mean((values - values.mean(axis=0)) ** 4, axis=0)
     # Delta method: the tails are heavy, so the Gaussian error of a standard deviation would be far too small.
-    spread_error = np.sqrt(np.maximum(fourth - spread**4, 0.0) / n) / (2.0 * spread)
+    scale = np.maximum(2.0 * spread, np.finfo(float).tiny)
+    spread_error = np.sqrt(np.maximum(fourth - spread**4, 0.0) / n) / scale
     return {
         "cutoff": case.cutoffs.tolist(),
         "mean": values.mean(axis=0).tolist(),

@@ -14,7 +14,6 @@ from fieldflow.inputs import Array
 from fieldflow.network import MLP
 from fieldflow.symbolic.activations import Activation
 
-
 _ULPS = 8.0 * np.finfo(np.float64).eps
 
 

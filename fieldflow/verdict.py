@@ -57,7 +57,7 @@ def verify(prediction: Prediction, measurement: Measurement, *, alpha: float = 1
     if not isinstance(prediction, Prediction) or not isinstance(measurement, Measurement):
         raise BadInput("verify: expected a Prediction and a Measurement, in this order")
     alpha = inputs.real("alpha", alpha, minimum=0.0, maximum=1.0, strict=True)
-    if measurement.convention is not None and measurement.convention != prediction.convention:
+    if measurement.convention is not None and not prediction.convention.compatible(measurement.convention):
         raise BadInput("convention: prediction and measurement hold under different conventions")
     error = measurement.std_error
     pull = pull_of(prediction.value, measurement.value, error)

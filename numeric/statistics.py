@@ -42,6 +42,17 @@ def chi2_shift(chi2: float, dof: int) -> float:
     return (chi2 - dof) / math.sqrt(2.0 * dof)
 
 
+def normality_shift(components: Array) -> float:
+    """Return how far ``components`` are from iid N(0, 1), in standard errors: by χ² or by Kolmogorov-Smirnov.
+
+    The larger of the two, as the joint statement uses both; a Kolmogorov-Smirnov distance D of n components counts as
+    2√n·D, for its tail probability is that of a Gaussian at this distance, exp(-2nD²).
+    """
+    by_norm = chi2_shift(float(components @ components), len(components))
+    by_shape = 2.0 * math.sqrt(len(components)) * float(stats.kstest(components, "norm").statistic)
+    return by_norm if abs(by_norm) >= by_shape else by_shape
+
+
 def whiten(residual: Array, loading: Array) -> Array:
     """Return iid N(0, 1) components of ``residual`` (cells,) whose covariance is loading·loadingᵀ.
 

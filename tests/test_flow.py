@@ -2,9 +2,10 @@
 
 import math
 
-import fieldflow as ff
 import numpy as np
 import pytest
+
+import fieldflow as ff
 from oracles.flows import iterate
 
 GENERATOR = np.random.default_rng(5)

@@ -3,10 +3,11 @@
 import json
 from pathlib import Path
 
-import fieldflow as ff
 import numpy as np
 import pytest
 import sympy as sp
+
+import fieldflow as ff
 
 z = sp.Symbol("z", real=True)
 REFERENCE = json.loads((Path(__file__).parent / "data" / "kernel_reference.json").read_text(encoding="utf-8"))

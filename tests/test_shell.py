@@ -2,12 +2,13 @@
 
 import math
 
-import fieldflow as ff
 import mpmath
 import numpy as np
 import pytest
-from fieldflow.shell_kernel import ShellEstimate
 from scipy import stats
+
+import fieldflow as ff
+from fieldflow.shell_kernel import ShellEstimate
 
 GENERATOR = np.random.default_rng(6)
 X, XS = GENERATOR.normal(size=(8, 2)), GENERATOR.normal(size=(3, 2))

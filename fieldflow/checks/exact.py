@@ -11,7 +11,10 @@ from fieldflow.checks.record import EXACT, Check, Family, Source, row
 from fieldflow.checks.sampling import Sampled
 from fieldflow.formulas import derive
 from fieldflow.inputs import Array
-from fieldflow.numeric.statistics import chi2_p, chi2_shift, hotelling, ks_p, two_sided
+from fieldflow.numeric.statistics import chi2_p, chi2_shift, hotelling, ks_p, normality_shift, two_sided
+
+ENOUGH_SILENT = 128
+"""Components of the change needed for "no change" (χ² = 0) to lie 8 standard errors away: √(dof/2) = 8."""
 
 
 def conditional_law(case: Case, sampled: Sampled, examined: Examined) -> Family:
@@ -50,21 +53,18 @@ def _whitened_family(
     """Return the family judged by χ² and Kolmogorov-Smirnov on whitened components, iid N(0, 1) if the law holds."""
     pooled = np.concatenate(components)
     chi2, dof = float(pooled @ pooled), len(pooled)
-    shifts = {}
-    for name, wrong in controls.items():
-        values = np.concatenate(wrong)
-        shifts[name] = chi2_shift(float(values @ values), len(values))
+    shifts = {name: normality_shift(np.concatenate(wrong)) for name, wrong in controls.items()}
     return Family(source.family, EXACT, True, chi2, dof, chi2_p(chi2, dof), shifts, checks, ks_p_value=ks_p(pooled))
 
 
 def strict_partition(case: Case, sampled: Sampled, examined: Examined) -> Family | None:
     """Λ = 0 keeps even units with λ = 0; the smallest positive cut-off removes them, and f changes by a known law.
 
-    The partition λ <= Λ would have removed them at Λ = 0 already: no change.  Where no unit has λ = 0 there is nothing
-    to check.
+    The partition λ <= Λ would have removed them at Λ = 0 already: no change.  Where too few units have λ = 0 there is
+    nothing to check.
     """
     components = [record.change_components for record in examined.records]
-    if not any(len(part) for part in components):
+    if sum(len(part) for part in components) < ENOUGH_SILENT:
         return None
     source = Source(f"{case.label}/strict-partition", EXACT, "2405.17538 (95)", derive("shell.covariance").digest)
     change, variance = examined.stack("change"), examined.stack("change_variance")
@@ -122,6 +122,8 @@ def _cells(case: Case, source: Source, sampled: Sampled, examined: Examined) -> 
                 row(source, "mean", predicted, float(outputs[cell].mean()), spread, n, control=predicted / 2, **place)
             )
             spreads = variance[cell]
+            if not np.any(spreads > 0.0):
+                continue  # everything is removed: the mean row compares f with 0 exactly
             control = float(np.mean(other[cell][spreads > 0.0] / spreads[spreads > 0.0]))
             name = "variance / its value given the hidden layer"
             checks.append(_ratio_row(source, name, outputs[cell] - mean[cell], spreads, control, place))

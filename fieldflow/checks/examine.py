@@ -85,14 +85,15 @@ def _record(case: Case, member: Member, outputs: Array, controlled: bool) -> Mem
     bias = np.mean((mean[..., 0] - case.y_test) ** 2, axis=1)
     other = case.other_mode
     shape = (len(case.grid), case.stated)
+    spread = np.einsum("ij,ij->i", law.loading, law.loading).reshape(shape)
     start = slice(case.stated)
     silent = slice(case.stated, 2 * case.stated)
     change, change_loading = residual[silent] - residual[start], law.loading[silent] - law.loading[start]
     half = member.flow.law(stated, case.grid[:1], mode=case.mode, factor=0.5)
     return MemberRecord(
         law.mean[:, 0].reshape(shape),
-        np.einsum("ij,ij->i", law.loading, law.loading).reshape(shape),
-        variance[other][:, : case.stated],
+        spread,
+        spread + (variance[other] - variance[case.mode])[:, : case.stated],
         bias + variance[case.mode].mean(axis=1),
         bias + variance[other].mean(axis=1),
         whiten(residual, law.loading),
