@@ -15,7 +15,7 @@ def timed(arguments: list[str], environment: dict[str, str]) -> float:
     """Return the wall time of one run of the command line."""
     start = time.perf_counter()
     subprocess.run(
-        [sys.executable, "-m", "fieldflow.cli", *arguments], check=True, env=environment, stdout=subprocess.DEVNULL
+        [sys.executable, "-m", "fieldflow", *arguments], check=True, env=environment, stdout=subprocess.DEVNULL
     )
     return time.perf_counter() - start
 

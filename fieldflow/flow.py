@@ -102,7 +102,7 @@ class TrainingFlow:
 
     >>> net = MLP(1, depth=1, activation="relu")
     >>> flow = TrainingFlow(net, [[1.0]], [2.0], learning_rate=0.5, steps=math.inf)
-    >>> flow.mean([[1.0]]).tolist(), flow.covariance([[1.0]]).tolist()
+    >>> flow.mean([[1.0]]).round(12).tolist(), flow.covariance([[1.0]]).round(12).tolist()
     ([2.0], [[0.0]])
     """
 

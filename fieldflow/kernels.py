@@ -87,10 +87,13 @@ def _input_layer(net: MLP, x1: Array, x2: Array | None) -> LayerKernel:
 
     other = x1 if x2 is None else x2
     # Coordinate by coordinate in both: equal points then have exactly equal products, which BLAS does not promise.
-    q11 = covariance(sum(x1[:, j] ** 2 for j in range(net.d_in)))
-    q22 = covariance(sum(other[:, j] ** 2 for j in range(net.d_in)))
-    cross = sum(np.multiply.outer(x1[:, j], other[:, j]) for j in range(net.d_in))
-    c = _bounded(covariance(cross), q11, q22, same=x2 is None)
+    squares, other_squares, products = np.zeros(len(x1)), np.zeros(len(other)), np.zeros((len(x1), len(other)))
+    for j in range(net.d_in):
+        squares += x1[:, j] ** 2
+        other_squares += other[:, j] ** 2
+        products += np.multiply.outer(x1[:, j], other[:, j])
+    q11, q22 = covariance(squares), covariance(other_squares)
+    c = _bounded(covariance(products), q11, q22, same=x2 is None)
     return LayerKernel(q11, q22, c, c)
 
 

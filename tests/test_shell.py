@@ -174,5 +174,5 @@ def test_bad_arguments_are_named(change, key):
 
 @pytest.mark.parametrize("cutoff", [-1.0, math.nan, [0.2, 0.1], [[0.1]], [], "big"])
 def test_bad_cutoffs_are_named(cutoff):
-    with pytest.raises(ff.errors.BadInput, match="^cutoff"):
+    with pytest.raises(ff.errors.BadInput, match=r"^cutoff"):
         ff.ShellFlow(FLOW).mean(XS, cutoff)
