@@ -22,9 +22,10 @@ from fieldflow.numeric.ensemble import DIVERGENCE
 from fieldflow.numeric.statistics import bootstrap_errors, chi2_shift, hotelling
 from fieldflow.workers import in_blocks
 
-JOINT_CUTOFFS = 3
+JOINT_CUTOFFS = 2
+JOINT_INPUTS = 2
 LEVELS = (0.25, 0.5, 0.75)
-"""The joint statement uses these quantiles at this many cut-offs: more cells than members / 8 would be tested badly."""
+"""The joint statement uses these quantiles at so many cut-offs and inputs: a bootstrap covariance needs few cells."""
 
 
 class _Draw(NamedTuple):
@@ -219,7 +220,7 @@ def _loss_rows(case: Case, source: Source, sampled: Sampled, independent: Indepe
 def _joint_quantiles(case: Case, outputs: Array, mean: Array, variance: Array) -> tuple[float, int, float, float]:
     """Return T², rank, p-value of the quartiles at a few cut-offs, and the shift of predicting half of each."""
     few = np.unique(np.linspace(0, len(case.cutoffs) - 1, JOINT_CUTOFFS).round().astype(int))
-    cells = (few[:, None] * case.stated + np.arange(case.stated)).reshape(-1)
+    cells = (few[:, None] * case.stated + np.arange(min(JOINT_INPUTS, case.stated))).reshape(-1)
     outputs, mean, variance = outputs[:, cells], mean[:, cells], variance[:, cells]
 
     def quartiles(sample: Array) -> Array:

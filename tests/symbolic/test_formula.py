@@ -2,6 +2,7 @@
 
 import pytest
 import sympy as sp
+
 from fieldflow.errors import BadInput, ProofFailed
 from fieldflow.symbolic.convention import Convention
 from fieldflow.symbolic.equality import compare
