@@ -16,7 +16,7 @@ CURVE_POINTS = 160
 
 
 def case_figures(
-    case: Case, sampled: Sampled, independent: Independent, shell: ShellFlow | None, corrections: list[Any]
+    case: Case, sampled: Sampled, independent: Independent, shell: ShellFlow | None, corrections: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """Return the series of all figures of one network as plain lists and numbers."""
     critical = critical_from_curve(case.grid, sampled.loss[sampled.used].mean(axis=0), case.excess)
@@ -31,10 +31,7 @@ def case_figures(
         "loss": _loss(case, sampled, independent),
         "moments": _moments(case, sampled, independent),
         "infinite_width": None if shell is None else _infinite_width(case, shell),
-        "corrections": [
-            {"name": name, "cutoff": c, "point": p.tolist(), "a": a, "a_error": ea, "b": b, "b_error": eb}
-            for name, c, p, a, ea, b, eb in corrections
-        ],
+        "corrections": corrections,
     }
 
 

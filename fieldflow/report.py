@@ -233,17 +233,25 @@ def _verdict_section(results: Mapping[str, Any], figures: Mapping[str, Any]) -> 
 def _corrections(label: str, series: Mapping[str, Any]) -> list[str]:
     point = series["corrections"][0]["point"]
     chosen = [entry for entry in series["corrections"] if entry["point"] == point]
+    finite = int(chosen[0]["widths"][-1])
     rows = [
-        [entry["name"], number(entry["cutoff"], 3), with_error(entry["a"], entry["a_error"]),
-         with_error(entry["b"], entry["b_error"])]
+        [
+            entry["name"],
+            number(entry["cutoff"], 3),
+            number(entry["predicted"]),
+            with_error(entry["a"], entry["a_error"]),
+            with_error(entry["b"], entry["b_error"]),
+            with_error(entry["values"][-1], entry["errors"][-1]),
+        ]
         for entry in chosen
-    ]  # fmt: skip
+    ]
     place = ", ".join(f"{value:.3g}" for value in point)
     return [
         r"\begin{table}[!ht]\centering\small",
-        table("lrrr", ["moment", r"$\Lambda$", "$a$", "$b$"], rows),
+        table("lrrrrr", ["moment", r"$\Lambda$", r"$N=\infty$", "$a$", "$b$", rf"at $N={finite}$"], rows),
         rf"\caption{{{escape(label)}: fit $a + b/N + c/N^2$ of the Rao--Blackwellised moments at $x=({place})$. The intercept",
-        r"$a$ is judged against the infinite-width flow; $b$ is reported.}",
+        r"$a$ is judged against the infinite-width flow (column $N=\infty$); $b$ and the value at finite $N$ are reported, not",
+        r"judged.}",
         r"\end{table}",
         "",
     ]

@@ -125,7 +125,7 @@ def _run_case(case: Case, progress: Progress) -> tuple[list[Family], dict[str, A
             infinite_width.infinite_width(case, shell, scan),
             infinite_width.critical_cutoff(case, shell, scan),
         ]
-        corrections = infinite_width.width_corrections(case, scan)
+        corrections = infinite_width.width_corrections(case, shell, scan)
     else:
         shell, corrections = None, []
         found += [

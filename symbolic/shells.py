@@ -220,9 +220,13 @@ def _radial_steps(power: sp.Expr) -> tuple[Step, ...]:
     return (
         step(_argument().subs(cutoff, sp.powsimp(crossing, force=True)).subs(positive, cutoff), _u,
              "lambda = c_k s_x^{2k} |v|^{2k}/s^2 = Lambda at |v|^2 = 2 sigma_v^2 u"),
-        step(sp.diff(RegularizedUpperGamma(order, _u), _u), -(_u ** (order - 1)) * sp.exp(-_u) / sp.gamma(order),
-             "minus the normalised density u^{d/2-1} e^{-u} times u^power"),
-        step(RegularizedUpperGamma(order, sp.Integer(0)), sp.Integer(1), "everything lies beyond the shell at u = 0"),
+        step(
+            sp.diff(sp.uppergamma(order, _u) / sp.gamma(order), _u),
+            -(_u ** (order - 1)) * sp.exp(-_u) / sp.gamma(order),
+            "minus the normalised density u^{d/2-1} e^{-u} times u^power",
+        ),
+        step(sp.uppergamma(order, 0) / sp.gamma(order), sp.Integer(1), "everything lies beyond the shell at u = 0"),
+        step(RegularizedUpperGamma(order, _u), sp.uppergamma(order, _u) / sp.gamma(order), "Q is the regularised function"),
     )  # fmt: skip
 
 

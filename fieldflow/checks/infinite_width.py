@@ -6,6 +6,7 @@ N = 2000 the variance can be 5-24 % above it.
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,9 +127,8 @@ def infinite_width(case: Case, shell: ShellFlow, found: Scan) -> Family:
         "theory: shell.mean, shell.covariance; 2405.17538 (76)",
         derive("shell.covariance").digest,
     )
-    mean = shell.mean(case.x_stated, case.cutoffs)
-    variance = np.array([np.diag(part) for part in shell.covariance(case.x_stated, cutoff=case.cutoffs)])
-    predicted = np.concatenate([mean.reshape(-1), variance.reshape(-1)])
+    predicted = _predicted(case, shell)
+    mean, variance = predicted.reshape(2, len(case.cutoffs), -1)
     wrong = np.concatenate([0.5 * mean.reshape(-1), _halved_variance(case, shell, variance).reshape(-1)])
     fit, covariance = _fit(found.widths, found.moments)
     errors = np.sqrt(np.array([np.diag(part) for part in covariance]))
@@ -163,16 +163,38 @@ def infinite_width(case: Case, shell: ShellFlow, found: Scan) -> Family:
     )
 
 
-def width_corrections(case: Case, found: Scan) -> list[tuple[str, float, Array, float, float, float, float]]:
-    """Return (name, cut-off, point, a, σ_a, b, σ_b) of every cell: the 1/N coefficient b is reported, not judged."""
+def width_corrections(case: Case, shell: ShellFlow, found: Scan) -> list[dict[str, Any]]:
+    """Return, per cell, the infinite-width prediction, the values at each width and the fit a + b/N + c/N².
+
+    The finite-width values and the 1/N coefficient b are reported, never judged against the infinite-width law.
+    """
     fit, covariance = _fit(found.widths, found.moments)
     errors = np.sqrt(np.array([np.diag(part) for part in covariance]))
-    cells = [(c, x) for c in case.cutoffs for x in case.x_stated]
-    names = [(name, *cell) for name in ("mean", "variance") for cell in cells]
+    predicted = _predicted(case, shell)
+    values = np.array([entry.mean(axis=0) for entry in found.moments])
+    spreads = np.array([entry.std(axis=0, ddof=1) / np.sqrt(len(entry)) for entry in found.moments])
+    cells = [(name, c, x) for name in ("mean", "variance") for c in case.cutoffs for x in case.x_stated]
     return [
-        (name, float(cutoff), point, float(fit[0, i]), float(errors[0, i]), float(fit[1, i]), float(errors[1, i]))
-        for i, (name, cutoff, point) in enumerate(names)
+        {
+            "name": name,
+            "cutoff": float(cutoff),
+            "point": point.tolist(),
+            "predicted": float(predicted[i]),
+            "widths": found.widths.tolist(),
+            "values": values[:, i].tolist(),
+            "errors": spreads[:, i].tolist(),
+            **{key: float(fit[k, i]) for k, key in enumerate("abc")},
+            **{f"{key}_error": float(errors[k, i]) for k, key in enumerate("abc")},
+        }
+        for i, (name, cutoff, point) in enumerate(cells)
     ]
+
+
+def _predicted(case: Case, shell: ShellFlow) -> Array:
+    """Return the infinite-width mean and then variance of all cells, flat."""
+    mean = shell.mean(case.x_stated, case.cutoffs)
+    variance = np.array([np.diag(part) for part in shell.covariance(case.x_stated, cutoff=case.cutoffs)])
+    return np.concatenate([mean.reshape(-1), variance.reshape(-1)])
 
 
 def critical_cutoff(case: Case, shell: ShellFlow, found: Scan) -> Family:
