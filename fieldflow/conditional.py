@@ -43,7 +43,8 @@ class MemberFlow:
             self.gram, method=method, learning_rate=learning_rate, steps=steps, d_out=y.shape[1]
         )
         # M K Mᵀ - M - Mᵀ: what training adds to the prior covariance, between the responses k_>.
-        self.learnt = self.matrix @ self.gram @ self.matrix.T - self.matrix - self.matrix.T
+        with np.errstate(over="ignore", invalid="ignore"):  # a diverging member is excluded by its caller
+            self.learnt = self.matrix @ self.gram @ self.matrix.T - self.matrix - self.matrix.T
 
     def law(self, features: Array, cutoffs: Array, *, mode: str, factor: float = 1.0) -> Conditional:
         """Return the joint law at all cut-offs and points; ``features`` (m, p); cells run over cut-offs, then points.

@@ -63,7 +63,8 @@ def draw_independent(case: Case, progress: Progress) -> Independent:
 def _draw(case: Case, index: int) -> _Draw | None:
     """Return one draw, or None if it diverges by the rule that excludes members of the ensemble."""
     member = member_of(case, index, rng.INDEPENDENT)
-    residual = case.trained.y - member.flow.gram @ (member.flow.matrix @ case.trained.y)
+    with np.errstate(over="ignore", invalid="ignore"):
+        residual = case.trained.y - member.flow.gram @ (member.flow.matrix @ case.trained.y)
     if not np.linalg.norm(residual) <= DIVERGENCE * np.linalg.norm(case.trained.y):
         return None
     mean, variances = member.flow.moments(member.test, case.grid)

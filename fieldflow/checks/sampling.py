@@ -1,6 +1,5 @@
 """What did the ensemble do? One pass over all members, keeping what the comparisons and figures need."""
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -11,17 +10,7 @@ from fieldflow.inputs import Array
 from fieldflow.numeric.ensemble import BlockSample
 
 
-class _Part(NamedTuple):
-    outputs: Array
-    loss: Array
-    train_loss: Array
-    sloppy: NDArray[np.int64]
-    silent: NDArray[np.int64]
-    diverged: NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Sampled:
+class Sampled(NamedTuple):
     """Per member: f at the stated inputs (members, grid, stated), test loss (members, grid), training loss (members,),
     number of sloppy (members, grid) and of silent units (members,), exclusion (members,).
     """
@@ -42,16 +31,14 @@ class Sampled:
 def sample(case: Case, progress: Progress) -> Sampled:
     """Return what the ensemble of ``case`` did."""
 
-    def reduce(block: BlockSample) -> _Part:
+    def reduce(block: BlockSample) -> Sampled:
         outputs = block.outputs[..., 0]
-        return _Part(
-            outputs[:, :, : case.stated].copy(),
-            np.mean((outputs - case.y_test) ** 2, axis=2),
-            np.mean((block.train_outputs[..., 0] - case.y_train) ** 2, axis=1),
-            block.sloppy,
-            block.silent,
-            block.diverged,
-        )
+        # A diverged member may overflow here; it is excluded by its own rule below.
+        with np.errstate(over="ignore", invalid="ignore"):
+            loss = np.mean((outputs - case.y_test) ** 2, axis=2)
+            train_loss = np.mean((block.train_outputs[..., 0] - case.y_train) ** 2, axis=1)
+        kept = outputs[:, :, : case.stated].copy()
+        return Sampled(kept, loss, train_loss, block.sloppy, block.silent, block.diverged)
 
     parts = case.ensemble().simulate(case.x_test, reduce, lambda done: progress("sample", done))
     return Sampled(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
