@@ -160,7 +160,7 @@ def test_golden_latex(name):
     assert derive(name).latex(style="align") + "\n" == golden.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(("mean", "spread"), itertools.product((-0.7, 0.4), (0.5, 1.3)))
+@pytest.mark.parametrize(("mean", "spread"), list(itertools.product((-0.7, 0.4), (0.5, 1.3))))
 def test_fisher_of_relu_against_quadrature(mean, spread):
     def weighted(t):
         return t**2 * mpmath.exp(-((t - mean) ** 2) / (2 * spread**2)) / (spread * mpmath.sqrt(2 * mpmath.pi))
