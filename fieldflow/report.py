@@ -24,7 +24,10 @@ SECTIONS = ("summary", "conventions", "formulas", "verdicts", "literature", "fig
 def verdict_table(results: Mapping[str, Any]) -> Table:
     """Return one line per family: what was claimed, how it was judged, whether it could have failed."""
     shown = Table(
-        title=f"{results['experiment']['name']}: predictions against samples", box=SIMPLE_HEAD, padding=(0, 1)
+        title=f"{results['experiment']['name']}: predictions against samples",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
     for heading in ("family", "claim", "χ²/dof", "p", "control", "status"):
         shown.add_column(heading, justify="left" if heading in ("family", "claim", "status") else "right", no_wrap=True)
