@@ -60,6 +60,11 @@ def _figure(rows: int, columns: int, height: float = 2.7) -> tuple[Figure, Any]:
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
+def _columns(figures: Mapping[str, Any]) -> int:
+    """Return how many legend entries fit side by side under one panel per network."""
+    return min(2, len(figures))
+
+
 def _title(label: str, series: Mapping[str, Any]) -> str:
     return f"{label}: N = {series['width']}, {series['members']} members"
 
@@ -87,7 +92,7 @@ def _fig08(figures: Mapping[str, Any]) -> Figure:
     for axis, (label, series) in zip(axes[0], figures.items(), strict=True):
         _density(axis, series["density"][0], series["target"], single=True)
         axis.set_title(_title(label, series) + ", trained")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=_columns(figures))
     return figure
 
 
@@ -109,7 +114,7 @@ def _cutoff_axis(axes: Axes, cutoffs: Any) -> None:
     positive = [value for value in cutoffs if value > 0.0]
     axes.set_xscale("symlog", linthresh=positive[0], linscale=0.8)
     low, high = int(np.ceil(np.log10(positive[0]))), int(np.floor(np.log10(positive[-1])))
-    stride = max(1, (high - low) // 5)
+    stride = max(1, -((low - high) // 5))
     ticks = [0.0, *(10.0**power for power in range(low, high + 1, stride))]
     axes.set_xticks(ticks, ["0", *(rf"$10^{{{power}}}$" for power in range(low, high + 1, stride))])
     axes.set_xticks([], minor=True)
@@ -143,7 +148,7 @@ def _fig09(figures: Mapping[str, Any]) -> Figure:
         axis.set_ylabel("test loss (target units²)")
         axis.set_title(_title(label, series))
     # The last network: where a closed form exists it carries all entries.
-    figure.legend(*axes[0, -1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    figure.legend(*axes[0, -1].get_legend_handles_labels(), loc="outside lower center", ncols=_columns(figures))
     return figure
 
 

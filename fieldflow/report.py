@@ -156,7 +156,7 @@ def _conventions(results: Mapping[str, Any]) -> str:
     rows = []
     for label, entries in sorted(results["conventions"].items()):
         prefix = f"{label}: " if len(results["conventions"]) > 1 else ""
-        rows += [[escape(prefix + key.replace("_", " ")), escape(str(value))] for key, value in entries.items()]
+        rows += [[escape(prefix + key.replace("_", " ")), escape(str(value))] for key, value in sorted(entries.items())]
     body = table("lp{0.6\\textwidth}", ["convention", "value"], rows)
     return "\n".join([r"\section{Conventions}", r"\noindent", body])
 
@@ -216,6 +216,7 @@ def _verdict_tex(results: Mapping[str, Any]) -> str:
 
 def _verdict_section(results: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
     lines = [
+        r"\clearpage",
         r"\section{Verdicts}",
         r"Table~\ref{tab:verdicts} judges each family of predictions jointly; the single comparisons are in \texttt{results.json}.",
         r"\begin{table}[!ht]\centering\small\setlength{\tabcolsep}{4pt}",
