@@ -65,7 +65,8 @@ def _draw(case: Case, index: int) -> _Draw | None:
     member = member_of(case, index, rng.INDEPENDENT)
     with np.errstate(over="ignore", invalid="ignore"):
         residual = case.trained.y - member.flow.gram @ (member.flow.matrix @ case.trained.y)
-    if not np.linalg.norm(residual) <= DIVERGENCE * np.linalg.norm(case.trained.y):
+        growth = np.linalg.norm(residual)
+    if not growth <= DIVERGENCE * np.linalg.norm(case.trained.y):
         return None
     mean, variances = member.flow.moments(member.test, case.grid)
     # Loadings, not the quadratic form, where a variance of its own is needed: a trained one is a small difference.
