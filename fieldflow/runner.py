@@ -20,8 +20,8 @@ from fieldflow.result import Result
 from fieldflow.shell_kernel import fisher_law
 from fieldflow.workers import checked_threads
 
-MINIMUM_MEMBERS = 64
-"""Fewer members cannot carry the joint statistics (bootstrap, Hotelling) of any family."""
+MINIMUM_MEMBERS = 16
+"""Fewer members have no meaningful covariance; whether more are enough is for the power of each family to say."""
 
 
 def run(
@@ -109,10 +109,10 @@ def case_of(experiment: Experiment, position: int, threads: int) -> Case:
 
 def _run_case(case: Case, progress: Progress) -> tuple[list[Family], dict[str, Any], Sampled]:
     sampled = sample(case, progress)
-    if len(sampled.used) < MINIMUM_MEMBERS:
+    if len(sampled.used) < MINIMUM_MEMBERS // 2:
         raise BadInput(
             f"training.learning_rate: {int(sampled.diverged.sum())} of {case.members} members of {case.label} diverged; "
-            f"at least {MINIMUM_MEMBERS} must be left: lower it"
+            f"at least {MINIMUM_MEMBERS // 2} must be left: lower it"
         )
     examined = examine(case, sampled, progress)
     found = [family for build in exact.FAMILIES if (family := build(case, sampled, examined)) is not None]

@@ -155,10 +155,14 @@ class ShellKernel:
 
 def gaussian_fisher(net: MLP, mean: Array, deviation: Array, noise_variance: float) -> Array:
     """Return λ = E[σ(z)²]/s² for preactivations z ~ N(mean, deviation²) under Gaussian inputs."""
-    name = net.activation[0].name
-    if name != "relu":
+    activation = net.activation[0]
+    if not np.any(mean):
+        centred: Array = second_moment(activation.expr)(deviation**2) / noise_variance
+        return centred
+    if activation.name != "relu":
         raise NoClosedForm(
-            f'fisher: "gaussian" with activation {name!r}: only relu so far; give Fisher inputs (n, d_in)'
+            f'fisher: "gaussian" inputs with a mean, or a hidden bias, with activation {activation.name!r}: only relu so far; '
+            "give Fisher inputs (n, d_in)"
         )
     value: Array = compiled("fisher.relu")(mean, deviation, noise_variance)
     return value

@@ -238,7 +238,7 @@ BAD = [
     (["verify", "--members", "many"], "--members"),
     (["verify", "--members", "1.5"], "--members"),
     (["verify", "--members", "0"], "members: expected an integer from 1"),
-    (["verify", "--members", "63"], "members: expected at least 64"),
+    (["verify", "--members", "15"], "members: expected at least 16"),
     (["verify", "--seed", "-1"], "seed: expected an integer from 0"),
     (["verify", "--seed", str(2**64)], "seed: expected an integer from 0"),
     (["verify", "--threads", "0"], "threads: expected an integer from 1"),

@@ -98,6 +98,7 @@ def loss_curve(case: Case, sampled: Sampled, examined: Examined) -> Family:
             float(errors[i]),
             n,
             control=float(control[i]),
+            p_value=_student_p(float(difference[i]), float(errors[i]), n),
             cutoff=cutoff,
             width=_width(case),
         )
@@ -141,6 +142,11 @@ def _ratio_row(
     p_value = two_sided(float(stats.chi2.cdf(total, n)), float(stats.chi2.sf(total, n)))
     return row(source, name, 1.0, total / n, float(np.sqrt(2.0 / n)), n, control=control, p_value=p_value,
                **place)  # type: ignore[arg-type]  # fmt: skip
+
+
+def _student_p(difference: float, error: float, n: int) -> float | None:
+    """Return the two-sided p-value of a mean whose error is estimated from its own n values; None without an error."""
+    return None if error == 0.0 else float(2.0 * stats.t.sf(abs(difference) / error, n - 1))
 
 
 def swapped(case: Case) -> str:

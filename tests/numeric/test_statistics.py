@@ -42,8 +42,8 @@ def test_hotelling_is_calibrated_and_invariant():
     # Without the finite-sample factor (a plain χ²) the same p-values are visibly too small.
     naive = []
     for _ in range(400):
-        sample = generator.normal(size=(12, 5))
-        statistic, rank, _ = statistics.hotelling(sample.mean(axis=0), np.cov(sample, rowvar=False) / 12, 12)
+        sample = generator.normal(size=(20, 5))
+        statistic, rank, _ = statistics.hotelling(sample.mean(axis=0), np.cov(sample, rowvar=False) / 20, 20)
         naive.append(stats.chi2.sf(statistic, rank))
     assert stats.kstest(naive, "uniform").pvalue < 1e-8
 
