@@ -6,11 +6,12 @@ Run as ``python benchmarks/data_seeds.py [members]``.
 import sys
 
 import numpy as np
+from scipy import stats
+
 from fieldflow.checks.sampling import sample
 from fieldflow.experiment import load_experiment
 from fieldflow.runner import case_of
 from fieldflow.workers import available_threads
-from scipy import stats
 
 
 def main(members: int = 128) -> None:
