@@ -45,17 +45,21 @@ def interruptible(work: Callable[[], T]) -> T:
     >>> interruptible(lambda: 6 * 7)
     42
     """
-    before = threading.stack_size(_STACK)
+    thread = _Work(work)
     try:
-        thread = _Work(work)
-        thread.start()
-    finally:
-        threading.stack_size(before)
-    try:
+        _start(thread)
         while thread.is_alive():
             thread.join(0.1)
-    except KeyboardInterrupt as error:
+    except KeyboardInterrupt as error:  # it may arrive inside _start, when the work has already begun
         raise Abandoned from error
     if thread.error is not None:
         raise thread.error
     return thread.outcome[0]
+
+
+def _start(thread: threading.Thread) -> None:
+    before = threading.stack_size(_STACK)
+    try:
+        thread.start()
+    finally:
+        threading.stack_size(before)
