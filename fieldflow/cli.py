@@ -2,6 +2,8 @@
 
 import os
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -23,6 +25,13 @@ app = typer.Typer(
 )
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+Symbols = Annotated[
+    Path | None,
+    typer.Option("--symbols", metavar="FILE.toml", help='Print symbols under other names: [symbols] q11 = "K(x,x)".'),
+]
+
+_PATIENCE = 2.0
+"""Seconds before work that is usually short shows a progress bar."""
 
 
 def main() -> None:
@@ -48,6 +57,17 @@ def _leave_at_once() -> NoReturn:
     """End the process without waiting for threads that are inside compiled code; they hold nothing that outlives it."""
     _say_interrupted()
     os._exit(INTERRUPTED)
+
+
+def _patient(update: Callable[[str, int, int], None]) -> Callable[[str, int, int], None]:
+    """Return ``update`` as a function that does nothing at first."""
+    start = time.monotonic()
+
+    def later(stage: str, done: int, total: int) -> None:
+        if time.monotonic() - start > _PATIENCE:
+            update(stage, done, total)
+
+    return later
 
 
 def _complain(message: str, code: int) -> int:
@@ -147,13 +167,59 @@ def derive(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A name from fieldflow list.")],
     steps: Annotated[bool, typer.Option("--steps", help="Show the derivation and how each step was checked.")] = False,
     latex: Annotated[bool, typer.Option("--latex", help="Print LaTeX.")] = False,
+    symbols: Symbols = None,
+    code: Annotated[
+        str | None, typer.Option("--code", metavar="LANGUAGE", help="Print a function: python, c or mathematica.")
+    ] = None,
 ) -> None:
     """Derive a formula and print it with its domain, validity and references."""
     from fieldflow.formula_text import as_latex, as_text
     from fieldflow.formulas import derive as derive_formula
+    from fieldflow.symbol_table import read_symbols
 
+    if code is not None and (latex or steps):
+        raise BadInput("code: not accepted with --latex or --steps")
+    if symbols is not None and not latex:
+        raise BadInput("symbols: give --latex as well")
+    names = None if symbols is None else read_symbols(symbols)
     formula = derive_formula(name)
-    typer.echo(as_latex(formula, steps=steps) if latex else as_text(formula, steps=steps))
+    if code is not None:
+        typer.echo(formula.code(code), nl=False)
+    else:
+        typer.echo(as_latex(formula, steps=steps, symbols=names) if latex else as_text(formula, steps=steps))
+
+
+@app.command(epilog="Example: fieldflow paper my-paper --run fieldflow-out --symbols names.toml")
+def paper(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where the paper goes.")],
+    run: Annotated[
+        Path | None, typer.Option(metavar="RESULT_DIR", help="What fieldflow verify wrote: verdict tables and figures.")
+    ] = None,
+    symbols: Symbols = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write a LaTeX article: conventions, every formula with its derivation and provenance, the verdicts of a run.
+
+    An existing DIR is replaced only if fieldflow wrote it and it holds no results. Compile it with latexmk -pdf paper.tex.
+    """
+    from fieldflow.interrupt import Abandoned, interruptible
+    from fieldflow.paper import check_target, prepare_paper
+    from fieldflow.progress import Bars
+    from fieldflow.symbol_table import read_symbols
+
+    check_target(directory, run)
+    names = None if symbols is None else read_symbols(symbols)
+    try:
+        with Bars(quiet=quiet) as bars:
+            files = interruptible(lambda: prepare_paper(run=run, symbols=names, progress=_patient(bars.update)))
+    except Abandoned:
+        _leave_at_once()
+    try:
+        files.save(directory)
+    except OSError as error:
+        raise BadInput(f"out: cannot write {directory}: {error.strerror or error}") from error
+    if not quiet:
+        typer.echo(f"written to {directory}")
 
 
 @app.command(epilog="Example: fieldflow cite shell.mean shell.covariance > used.bib")

@@ -7,6 +7,7 @@ reached.  A second process finds both the module and Numba's cache.
 import ctypes
 import importlib.util
 import os
+import re
 import sys
 import tempfile
 import warnings
@@ -24,7 +25,7 @@ from numba.core.errors import NumbaExperimentalFeatureWarning
 from scipy.special import cython_special
 
 from fieldflow import codegen, inputs
-from fieldflow.errors import BadInput
+from fieldflow.errors import BadInput, InaccurateResult
 from fieldflow.numeric.jit import cache_root, cached_in, digest_of, toolchain
 from fieldflow.symbolic import formula as formula_module
 from fieldflow.symbolic.formula import Formula
@@ -65,12 +66,51 @@ def compile_formula(formula: Formula) -> Callable[..., Any]:
     names = [str(argument) for argument in formula.args]
     if any(isinstance(argument, sp.MatrixSymbol) for argument in formula.args):
         return _matrix_function(formula, names)
-    body = codegen.scalar_body(formula.expr if formula.numerical is None else formula.numerical, names)
-    ufunc = _load(_ufunc_source(body, len(names))).compiled
-    checks = [_domain(argument) for argument in formula.args]
-    covariance = names[:3] == ["q11", "c", "q22"]
+    expr = formula.expr if formula.numerical is None else formula.numerical
+    checked = _boundary(formula, names)
+    if isinstance(expr, sp.Integral):
+        return _quadrature_function(formula, expr, names, checked)
+    ufunc = _load(_ufunc_source(codegen.scalar_body(expr, names), len(names))).compiled
 
     def evaluate(*values: Any) -> Any:
+        return ufunc(*checked(values))
+
+    return evaluate
+
+
+def _quadrature_function(
+    formula: Formula, integral: sp.Integral, names: list[str], checked: Callable[[Any], list[Any]]
+) -> Callable[..., Any]:
+    """Return the integral over whitened variables by the trapezoidal rule; ``.error_estimate`` takes the same arguments."""
+    gufunc = _load(_quadrature_source(integral, names)).compiled
+
+    def both(values: Any) -> tuple[Any, Any]:
+        result: tuple[Any, Any] = gufunc(*np.broadcast_arrays(*checked(values)), formula.tolerance)
+        return result
+
+    def evaluate(*values: Any) -> Any:
+        result, error = both(values)
+        scale = np.maximum(np.abs(result), np.finfo(np.float64).tiny)
+        if np.any(error > 1e3 * formula.tolerance * scale):
+            warnings.warn(
+                f"{formula.name}: the quadrature stopped at an estimated error of {np.max(error):.1e}, above the tolerance "
+                f"{formula.tolerance:g}",
+                InaccurateResult,
+                stacklevel=2,
+            )
+        return result
+
+    evaluate.error_estimate = lambda *values: both(values)[1]  # type: ignore[attr-defined]
+    return evaluate
+
+
+def _boundary(formula: Formula, names: list[str]) -> Callable[[Any], list[Any]]:
+    """Return the function that checks the arguments of ``formula`` and makes arrays of them."""
+    checks = [_domain(argument) for argument in formula.args]
+    covariance = names[:3] == ["q11", "c", "q22"]
+    needs = [(entry, sp.lambdify(formula.args, entry, "numpy")) for entry in formula.requires]
+
+    def checked(values: Any) -> list[Any]:
         if len(values) != len(names):
             raise BadInput(f"{formula.name}: expected {len(names)} arguments ({', '.join(names)}), got {len(values)}")
         arrays = [inputs.real_array(name, value) for name, value in zip(names, values, strict=True)]
@@ -78,9 +118,19 @@ def compile_formula(formula: Formula) -> Callable[..., Any]:
             arrays = _inside(arrays)
         for name, array, check in zip(names, arrays, checks, strict=True):
             check(name, array)
-        return ufunc(*arrays)
+        for entry, condition in needs:
+            if np.any(condition(*arrays) <= 0):
+                raise BadInput(f"{formula.name}: the expectation is infinite: expected {entry} > 0")
+        return arrays
 
-    return evaluate
+    return checked
+
+
+@cache
+def compile_scalar(expr: sp.Expr) -> Callable[..., Any]:
+    """Return an expression of ``symbols.z`` as a ufunc."""
+    ufunc: Callable[..., Any] = _load(_ufunc_source(codegen.scalar_body(expr, [str(z)]), 1)).compiled
+    return ufunc
 
 
 @cache
@@ -100,6 +150,16 @@ def compile_activation(expr: sp.Expr) -> Any:
             "compiled = numba.cfunc(numba.types.void(numba.types.float64[::1]), cache=CACHE)(apply)\n",
         ])
     ).compiled  # fmt: skip
+
+
+def load_functions(source: str, name: str, *, needs: list[str]) -> Any:
+    """Return the function ``name`` of a source of scalar functions and loops, compiled and releasing the GIL.
+
+    ``needs`` lists helper functions that the source calls without having been printed from an expression.
+    """
+    helpers, library = codegen.helpers_of(source + "".join(f"{helper}(" for helper in needs))
+    text = "\n".join([_header(library), "import numpy as np\n", _jitted(helpers), _jitted(source)])
+    return getattr(_load(text.replace("njit(error", "njit(cache=CACHE, nogil=True, error")), name)
 
 
 def _matrix_function(formula: Formula, names: list[str]) -> Callable[..., Any]:
@@ -161,23 +221,37 @@ def _domain(argument: sp.Symbol) -> Callable[[str, Any], None]:
 def _ufunc_source(body: str, arity: int) -> str:
     helpers, library = codegen.helpers_of(body)
     signature = f"float64({', '.join(['float64'] * arity)})"
+    arguments = ", ".join(f"a{i}" for i in range(arity))
     return "\n".join(
         [
             _header(library),
             _jitted(helpers),
-            body,
+            _jitted(body.replace("def evaluate(", "def _evaluate(")),
+            f"def evaluate({arguments}):\n    return _evaluate({arguments})\n",
             f"compiled = numba.vectorize(['{signature}'], cache=CACHE)(evaluate)\n",
         ]
     )
 
 
+def _quadrature_source(integral: sp.Integral, names: list[str]) -> str:
+    variables = [str(limit[0]) for limit in integral.limits]
+    body = codegen.scalar_body(integral.function, [*names, *variables]).replace("def evaluate(", "def _integrand(")
+    helpers, library = codegen.helpers_of(body)
+    rule = codegen.trapezoid(names, len(variables))
+    types = "float64, " * (len(names) + 1) + "float64[:], float64[:]"
+    layout = ",".join(["()"] * (len(names) + 1)) + "->(),()"
+    return "\n".join([
+        _header(library),
+        _jitted(helpers),
+        _jitted(body),
+        _jitted(rule).replace('@numba.njit(error_model="numpy")\ndef integrate(', 'def integrate('),
+        f"compiled = numba.guvectorize(['void({types})'], '{layout}', cache=CACHE)(integrate)\n",
+    ])  # fmt: skip
+
+
 def _jitted(source: str) -> str:
-    """Return the source with every top-level function compiled."""
-    return (
-        source.replace("\ndef ", "\n@numba.njit\ndef ")
-        if source.startswith("\n")
-        else source.replace("def ", "@numba.njit\ndef ", 1)
-    )
+    """Return the source with every top-level function compiled; 0/0 and 1/0 are NaN and inf as in NumPy."""
+    return re.sub(r"^def ", '@numba.njit(error_model="numpy")\ndef ', source, flags=re.MULTILINE)
 
 
 def _header(library: list[str]) -> str:
@@ -193,8 +267,14 @@ def _symbol(name: str) -> str:
     return f"fieldflow_cython_special_{name}"
 
 
+def _capsule(name: str) -> Any:
+    """Return SciPy's function; of those that exist for several types, the one for doubles."""
+    found = cython_special.__pyx_capi__
+    return found[name] if name in found else found[f"__pyx_fuse_1{name}"]
+
+
 def _signature(name: str) -> str:
-    capsule = cython_special.__pyx_capi__[name]
+    capsule = _capsule(name)
     get_name = ctypes.pythonapi.PyCapsule_GetName
     get_name.restype, get_name.argtypes = ctypes.c_char_p, [ctypes.py_object]
     return str(get_name(capsule).decode())
@@ -213,7 +293,7 @@ def _arity(name: str) -> int:
 def _register(name: str) -> None:
     """Make a SciPy function known to LLVM under a name of ours, so that cached code finds it again."""
     _arity(name)
-    capsule = cython_special.__pyx_capi__[name]
+    capsule = _capsule(name)
     pointer = ctypes.pythonapi.PyCapsule_GetPointer
     pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
     address = pointer(capsule, _signature(name).encode())

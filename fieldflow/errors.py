@@ -2,6 +2,7 @@
 
 from fieldflow.symbolic.errors import (
     BadInput,
+    InaccurateResult,
     NoClosedForm,
     NoCriticalCutoff,
     NotPositiveDefinite,
@@ -9,4 +10,4 @@ from fieldflow.symbolic.errors import (
     Underpowered,
 )
 
-__all__ = ["BadInput", "NoClosedForm", "NoCriticalCutoff", "NotPositiveDefinite", "ProofFailed", "Underpowered"]
+__all__ = ["BadInput", "InaccurateResult", "NoClosedForm", "NoCriticalCutoff", "NotPositiveDefinite", "ProofFailed", "Underpowered"]

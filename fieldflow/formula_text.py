@@ -1,8 +1,9 @@
 """How is a formula shown to a reader? As plain text, as LaTeX, and as the literature that it rests on."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from fieldflow.formulas import catalog, derive
+from fieldflow.symbol_table import check_symbols, chosen
 from fieldflow.symbolic.formula import Formula
 from fieldflow.symbolic.reference import bibtex
 
@@ -32,16 +33,21 @@ def as_text(formula: Formula, *, steps: bool = False) -> str:
     return "\n".join(lines)
 
 
-def as_latex(formula: Formula, *, steps: bool = False) -> str:
-    """Return LaTeX that needs amsmath only: the derivation if ``steps``, then the formula.
+def as_latex(formula: Formula, *, steps: bool = False, symbols: Mapping[str, str] | None = None) -> str:
+    """Return LaTeX that needs amsmath only: the derivation as an appendix prints it if ``steps``, then the formula.
+
+    ``symbols`` is calling name to LaTeX; every name must belong to this formula or to another of the catalogue.
 
     >>> print(as_latex(derive("fisher.readout")).splitlines()[0])
     \\begin{gather}
     """
-    parts = []
-    for step in formula.steps if steps else ():
-        parts.append(f"% by {step.rule} [{step.check}]\n\\begin{{gather*}}\n  {step.latex()}\n\\end{{gather*}}")
-    return "\n".join([*parts, formula.latex("align")])
+    given = symbols or {}
+    # One file serves all formulas; the others are derived only when a name is not known here.
+    strange = set(given) - formula.symbol_names
+    check_symbols(given, map(derive, catalog()) if strange else [formula])
+    known = chosen(given, formula)
+    chain = [formula.derivation_latex(symbols=known)] if steps and formula.steps else []
+    return "\n".join([*chain, formula.latex("align", symbols=known)])
 
 
 def citations(names: Iterable[str]) -> str:

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import cache
 from threading import RLock
 from typing import Any
@@ -10,19 +11,24 @@ import sympy as sp
 
 from fieldflow.compile import compile_formula
 from fieldflow.errors import BadInput
-from fieldflow.symbolic import fisher, gaussian, nngp, shells, training
+from fieldflow.symbolic import fisher, gaussian, homogeneous, nngp, shells, training
 from fieldflow.symbolic.formula import Formula
 from fieldflow.symbolic.gaussian import gaussian_expectation
 
-__all__ = ["catalog", "compiled", "derive", "gaussian_expectation", "pair_expectation", "second_moment"]
+__all__ = ["catalog", "compiled", "derive", "deriving", "gaussian_expectation", "pair_expectation", "second_moment"]
 
 _BUILDERS: dict[str, Callable[[], Formula]] = {
-    name: builder for module in (gaussian, nngp, training, shells, fisher) for name, builder in module.FORMULAS.items()
+    name: builder for module in (gaussian, nngp, homogeneous, training, shells, fisher) for name, builder in module.FORMULAS.items()
 }
 
 
 _DERIVING = RLock()
 """Derivations certify their steps at mpmath's working precision, which is one for the whole process."""
+
+
+def deriving() -> AbstractContextManager[Any]:
+    """Return the lock under which anything is derived, as a context."""
+    return _DERIVING
 
 
 def catalog() -> tuple[str, ...]:

@@ -1,24 +1,29 @@
 """What are the covariance and the tangent kernel of an infinitely wide network? The layer recursions, evaluated.
 
-Each step is a compiled formula of the symbolic layer: ``nngp.recursion``, ``ntk.recursion`` and the Gaussian
-expectations of the activation and of its derivative.
+Variances follow ``nngp.recursion`` point by point; every pair of points then runs through all layers in one compiled loop
+printed from the Gaussian expectations of the activations and of their derivatives (``pair_code``).
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fieldflow import inputs
-from fieldflow.formulas import compiled, pair_expectation, second_moment
+from fieldflow import hermite, inputs, memory, pair_code
+from fieldflow.compile import compile_scalar
+from fieldflow.formulas import compiled, deriving, second_moment
 from fieldflow.inputs import Array
 from fieldflow.network import MLP
 from fieldflow.symbolic.activations import Activation
+from fieldflow.symbolic.symbols import z
+from fieldflow.workers import available_threads
 
-_ULPS = 8.0 * np.finfo(np.float64).eps
+_ROWS = 64
+"""Rows per task of the thread pool."""
 
 
 class LayerKernel(NamedTuple):
-    """Preactivation covariance of one layer: variances (n1,), (n2,), cross-covariance and tangent kernel (n1, n2)."""
+    """Covariance of one layer: variances (n1,), (n2,), cross-covariance and tangent kernel (n1, n2)."""
 
     q11: Array
     q22: Array
@@ -41,12 +46,12 @@ def nngp(net: MLP, x1: Any, x2: Any = None) -> Array:
     Raises
     ------
     BadInput
-        If points are not finite real (n, d_in) arrays.
+        If points are not finite real (n, d_in) arrays, or the result does not fit into memory.
 
     >>> nngp(MLP(1, depth=1, activation="relu"), [[1.0]]).tolist()
     [[0.5]]
     """
-    return _read_out(net, *_pair(net, x1, x2)).c
+    return nngp_ntk(net, x1, x2)[0]
 
 
 def ntk(net: MLP, x1: Any, x2: Any = None) -> Array:
@@ -58,74 +63,83 @@ def ntk(net: MLP, x1: Any, x2: Any = None) -> Array:
     >>> ntk(MLP(1, depth=1, activation="relu"), [[1.0]]).tolist()
     [[1.0]]
     """
-    return _read_out(net, *_pair(net, x1, x2)).tangent
+    return nngp_ntk(net, x1, x2)[1]
+
+
+def nngp_ntk(net: MLP, x1: Any, x2: Any = None) -> tuple[Array, Array]:
+    """Return (``nngp``, ``ntk``) from one pass.
+
+    >>> k, theta = nngp_ntk(MLP(1, depth=1, activation="relu"), [[1.0]])
+    >>> float(theta[0, 0] - k[0, 0])
+    0.5
+    """
+    first = inputs.points("x1", x1, net.d_in)
+    second = None if x2 is None else inputs.points("x2", x2, net.d_in)
+    memory.require(16 * len(first) * len(first if second is None else second), "x1, x2: the two kernels")
+    kernel = _through(net, first, second, net.hidden_layers)
+    return kernel.c, kernel.tangent
 
 
 def last_hidden(net: MLP, x1: Array, x2: Array | None = None) -> LayerKernel:
     """Return the kernel of the last hidden layer's preactivations (points already checked)."""
-    kernel = _input_layer(net, x1, x2)
-    for layer in range(1, net.hidden_layers):
-        kernel = _advance(net, kernel, layer, same=x2 is None)
-    return kernel
+    return _through(net, x1, x2, net.hidden_layers - 1)
 
 
-def _pair(net: MLP, x1: Any, x2: Any) -> tuple[Array, Array | None]:
-    first = inputs.points("x1", x1, net.d_in)
-    return first, None if x2 is None else inputs.points("x2", x2, net.d_in)
+def _through(net: MLP, x1: Array, x2: Array | None, layers: int) -> LayerKernel:
+    """Return the kernel after ``layers`` hidden layers and the weights above them."""
+    activations = net.activation[:layers]
+    first = _Points(net, x1, layers)
+    second = first if x2 is None else _Points(net, x2, layers)
+    weight = np.array([net.sigma_w[l] ** 2 * net.layer_factor(l) for l in range(layers + 1)])
+    bias = np.array([net.sigma_b[l] ** 2 for l in range(layers + 1)])
+    with deriving():
+        fill = pair_code.compiled_fill(activations)
+        series = [
+            part
+            for l, activation in enumerate(activations)
+            if not pair_code.closed(activation)
+            for part in _coefficients(activation, first.variances[l], second.variances[l])
+        ]
+    shape = (len(x1), len(x1 if x2 is None else x2))
+    kernel, tangent = np.empty(shape), np.empty(shape)
+    work = (x2 is None, first.transposed, second.transposed, first.variances, second.variances,
+            first.moments, second.moments, weight, bias, kernel, tangent, *series)  # fmt: skip
+    starts = range(0, shape[0], _ROWS)
+    if kernel.size < 2**16:
+        fill(0, shape[0], *work)
+    else:
+        with ThreadPoolExecutor(available_threads()) as pool:
+            list(pool.map(lambda start: fill(start, min(start + _ROWS, shape[0]), *work), starts))
+    return LayerKernel(first.variances[layers], second.variances[layers], kernel, tangent)
 
 
-def _read_out(net: MLP, x1: Array, x2: Array | None) -> LayerKernel:
-    return _advance(net, last_hidden(net, x1, x2), net.hidden_layers, same=x2 is None)
+class _Points:
+    """Points, and their variances q and E[σ²] in every layer, shapes (layers + 1, n) and (layers, n)."""
 
-
-def _input_layer(net: MLP, x1: Array, x2: Array | None) -> LayerKernel:
-    step = compiled("nngp.input")
-
-    def covariance(product: Array) -> Array:
-        value: Array = step(net.sigma_w[0], net.sigma_b[0], net.layer_factor(0), product)
-        return value
-
-    other = x1 if x2 is None else x2
-    # Coordinate by coordinate in both: equal points then have exactly equal products, which BLAS does not promise.
-    squares, other_squares, products = np.zeros(len(x1)), np.zeros(len(other)), np.zeros((len(x1), len(other)))
-    for j in range(net.d_in):
-        squares += x1[:, j] ** 2
-        other_squares += other[:, j] ** 2
-        products += np.multiply.outer(x1[:, j], other[:, j])
-    q11, q22 = covariance(squares), covariance(other_squares)
-    c = _bounded(covariance(products), q11, q22, same=x2 is None)
-    return LayerKernel(q11, q22, c, c)
-
-
-def _advance(net: MLP, kernel: LayerKernel, layer: int, *, same: bool) -> LayerKernel:
-    """Apply the activation of hidden layer ``layer`` (1-based) and the weights above it."""
-    activation = net.activation[layer - 1]
-    step = compiled("nngp.recursion")
-    scales = (net.sigma_w[layer], net.sigma_b[layer], net.layer_factor(layer))
-    q11: Array = step(*scales, _variance(activation, kernel.q11))
-    q22: Array = q11 if same else step(*scales, _variance(activation, kernel.q22))
-    rows, columns = kernel.q11[:, None], kernel.q22[None, :]
-    c = _bounded(step(*scales, pair_expectation(activation.expr)(rows, kernel.c, columns)), q11, q22, same=same)
-    slope = pair_expectation(activation.derivative)(rows, kernel.c, columns)
-    tangent: Array = compiled("ntk.recursion")(c, net.sigma_w[layer], net.layer_factor(layer), slope, kernel.tangent)
-    return LayerKernel(q11, q22, c, tangent)
+    def __init__(self, net: MLP, x: Array, layers: int) -> None:
+        self.transposed = np.ascontiguousarray(x.T)
+        squares = np.zeros(len(x))
+        for row in self.transposed:
+            squares += row**2
+        self.variances, self.moments = np.empty((layers + 1, len(x))), np.empty((layers, len(x)))
+        self.variances[0] = compiled("nngp.input")(net.sigma_w[0], net.sigma_b[0], net.layer_factor(0), squares)
+        for l in range(layers):
+            self.moments[l] = _variance(net.activation[l], self.variances[l])
+            scales = (net.sigma_w[l + 1], net.sigma_b[l + 1], net.layer_factor(l + 1))
+            self.variances[l + 1] = compiled("nngp.recursion")(*scales, self.moments[l])
 
 
 def _variance(activation: Activation, q: Array) -> Array:
+    """Return E[σ²]; at q = 0 that is σ(0)², also where σ jumps there."""
     value: Array = second_moment(activation.expr)(q)
-    return value
+    return np.where(q == 0.0, float(activation.expr.subs(z, 0)) ** 2, value)
 
 
-def _bounded(c: Array, q11: Array, q22: Array, *, same: bool) -> Array:
-    """Return c with |c| <= √(q11 q22), and exactly symmetric with the variances on the diagonal for equal points.
-
-    Within a few ulp of the bound c is put on it: the angle between such points is below what c resolves, and a rounding
-    error of 1e-16 there would become one of 1e-8 in the tangent kernel.
-    """
-    rows, columns = q11[:, None], q22[None, :]
-    limit = np.where(rows == columns, rows, np.sqrt(rows) * np.sqrt(columns))
-    c = np.where(np.abs(c) >= limit * (1.0 - _ULPS), np.copysign(limit, c), c)
-    if same:
-        c = 0.5 * (c + c.T)
-        np.fill_diagonal(c, q11)
-    return c
+def _coefficients(activation: Activation, first: Array, second: Array) -> tuple[Array, Array]:
+    """Return the Hermite coefficients of both sets of points, with as many terms for one as for the other."""
+    apply = compile_scalar(activation.expr)
+    if np.shares_memory(first, second):
+        both = hermite.coefficients(activation.name, apply, first)
+        return both, both
+    both = hermite.coefficients(activation.name, apply, np.concatenate([first, second]))
+    return np.ascontiguousarray(both[: len(first)]), np.ascontiguousarray(both[len(first) :])

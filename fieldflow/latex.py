@@ -1,44 +1,13 @@
-"""How does a number or a word become LaTeX? Escaping, floats and booktabs tables; nothing here knows any physics."""
+"""How do numbers, tables and citations become LaTeX? Floats with errors, booktabs, thebibliography; no physics here."""
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 
-_SPECIAL = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\ensuremath{<}",
-    ">": r"\ensuremath{>}",
-    "²": r"\textsuperscript{2}",
-    "λ": r"\ensuremath{\lambda}",
-    "Λ": r"\ensuremath{\Lambda}",
-    "σ": r"\ensuremath{\sigma}",
-    "χ": r"\ensuremath{\chi}",
-    "∞": r"\ensuremath{\infty}",
-    "φ": r"\ensuremath{\phi}",
-    "ω": r"\ensuremath{\omega}",
-    "∝": r"\ensuremath{\propto}",
-    "≥": r"\ensuremath{\geq}",
-    "×": r"\ensuremath{\times}",
-    "½": r"\ensuremath{\tfrac12}",
-    "√": r"\ensuremath{\sqrt{\ }}",
-}
+from fieldflow.symbolic.prose import escape
+from fieldflow.symbolic.reference import bibtex
 
-
-def escape(text: str) -> str:
-    r"""Return plain text as LaTeX.
-
-    >>> escape("a_b < 1")
-    'a\\_b \\ensuremath{<} 1'
-    """
-    return "".join(_SPECIAL.get(character, character) for character in text)
+__all__ = ["bibliography", "cited", "escape", "number", "table", "with_error"]
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -82,3 +51,49 @@ def table(columns: str, header: Sequence[str], rows: Sequence[Sequence[str]]) ->
     lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", " & ".join(header) + r" \\", r"\midrule"]
     lines += [" & ".join(cells) + r" \\" for cells in rows]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def cited(texts: Iterable[str]) -> list[str]:
+    r"""Return the keys that LaTeX texts cite, sorted.
+
+    >>> cited([r"\cite[Lemma 1]{stein1981estimation}, \cite{b,a}"])
+    ['a', 'b', 'stein1981estimation']
+    """
+    found = [keys for text in texts for keys in re.findall(r"\\cite(?:\[[^\]]*\])?\{([^}]*)\}", text)]
+    return sorted({key.strip() for keys in found for key in keys.split(",")})
+
+
+def bibliography(keys: Sequence[str]) -> str:
+    """Return a ``thebibliography`` of the entries of references.bib called ``keys``, in that order.
+
+    >>> print(bibliography(["price1958useful"]).splitlines()[1])
+    \\bibitem{price1958useful} Robert Price, \\emph{A Useful Theorem for Nonlinear Devices Having {Gaussian} Inputs},
+    """
+    items = [f"\\bibitem{{{key}}} {_entry(bibtex([key]))}" for key in keys]
+    return "\n".join(
+        [rf"\begin{{thebibliography}}{{{'9' * len(str(len(keys)))}}}", *items, r"\end{thebibliography}", ""]
+    )
+
+
+def _entry(text: str) -> str:
+    """Return one BibTeX entry as the lines of a bibliography."""
+    fields = {name.lower(): value for name, value in re.findall(r"(?m)^\s*(\w+)\s*=\s*\{(.*)\},?\s*$", text)}
+    lines = [f"{_authors(fields['author'])}, \\emph{{{fields['title']}}},"]
+    where = fields.get("journal") or fields.get("booktitle") or fields.get("publisher") or fields.get("school") or ""
+    note = fields.get("note", "")
+    if note and note in where:
+        note = ""
+    volume = rf" \textbf{{{fields['volume']}}}" if "volume" in fields else ""
+    pages = f", {fields['pages']}" if "pages" in fields else ""
+    place = f"{where}{volume}{pages}".strip()
+    lines.append(f"{_linked(place)} ({fields['year']})" if place else f"({fields['year']})")
+    return "\n".join([*lines[:-1], lines[-1] + (f",\n{_linked(note)}." if note else ".")])
+
+
+def _authors(names: str) -> str:
+    people = [" ".join(reversed([part.strip() for part in name.split(",", 1)])) for name in names.split(" and ")]
+    return people[0] if len(people) == 1 else f"{', '.join(people[:-1])} and {people[-1]}"
+
+
+def _linked(note: str) -> str:
+    return re.sub(r"arXiv:(\S+\d)", r"\\href{https://arxiv.org/abs/\1}{arXiv:\1}", note)

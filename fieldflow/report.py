@@ -11,6 +11,7 @@ from fieldflow.formulas import derive
 from fieldflow.latex import escape, number, table, with_error
 from fieldflow.store import write_text
 from fieldflow.symbolic.formula import Formula
+from fieldflow.symbolic.prose import prose
 from fieldflow.symbolic.reference import bibtex
 from fieldflow.verdict import DISAGREES
 
@@ -62,22 +63,37 @@ def training_lines(results: Mapping[str, Any]) -> list[str]:
 def write(directory: Path, results: Mapping[str, Any], figures: Mapping[str, Any]) -> None:
     """Write report.tex, its sections and tables, and the bibliography of what was used."""
     used = _used_formulas(results)
-    write_text(directory / "tables" / "fig07.tex", _settings_table(results))
-    write_text(directory / "tables" / "verdicts.tex", _verdict_tex(results))
-    write_text(directory / "tables" / "literature.tex", _literature_tex(results))
     sections = {
-        "summary": _summary(results),
-        "conventions": _conventions(results),
+        "conventions": conventions(results["conventions"]),
         "formulas": "\n".join([_FORMULAS_HEAD, *(_formula_tex(formula) for formula in used)]),
-        "verdicts": _verdict_section(results, figures),
-        "literature": _literature_section(),
-        "figures": _figures_tex(results, figures),
+        **run_sections(results, figures),
     }
+    for name, text in run_tables(results).items():
+        write_text(directory / "tables" / f"{name}.tex", text)
     for name in SECTIONS:
         write_text(directory / "sections" / f"{name}.tex", sections[name])
     keys = sorted({PAPER, *(reference.key for formula in used for reference in formula.references)})
     write_text(directory / "references.bib", bibtex(keys))
     write_text(directory / "report.tex", _document(results))
+
+
+def run_tables(results: Mapping[str, Any]) -> dict[str, str]:
+    """Return the tables of a run by name: tables/NAME.tex of what the sections of the run input."""
+    return {
+        "fig07": _settings_table(results),
+        "verdicts": _verdict_tex(results),
+        "literature": _literature_tex(results),
+    }
+
+
+def run_sections(results: Mapping[str, Any], figures: Mapping[str, Any]) -> dict[str, str]:
+    """Return what is to be said about a run, in sections by name; they input the tables and the figures."""
+    return {
+        "summary": _summary(results),
+        "verdicts": _verdict_section(results, figures),
+        "literature": _literature_section(),
+        "figures": _figures_tex(results, figures),
+    }
 
 
 def _document(results: Mapping[str, Any]) -> str:
@@ -152,11 +168,12 @@ def _listed(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _conventions(results: Mapping[str, Any]) -> str:
+def conventions(statements: Mapping[str, Mapping[str, str]]) -> str:
+    """Return the section on conventions: the statements of each network, or of all formulas."""
     rows = []
-    for label, entries in sorted(results["conventions"].items()):
-        prefix = f"{label}: " if len(results["conventions"]) > 1 else ""
-        rows += [[escape(prefix + key.replace("_", " ")), escape(str(value))] for key, value in sorted(entries.items())]
+    for label, entries in sorted(statements.items()):
+        prefix = f"{label}: " if len(statements) > 1 else ""
+        rows += [[escape(prefix + key.replace("_", " ")), prose(str(value))] for key, value in sorted(entries.items())]
     body = table("lp{0.6\\textwidth}", ["convention", "value"], rows)
     return "\n".join([r"\section{Conventions}", r"\noindent", body])
 

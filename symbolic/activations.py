@@ -9,10 +9,29 @@ import sympy as sp
 from fieldflow.symbolic.errors import BadInput
 from fieldflow.symbolic.symbols import z
 
+_HALF = sp.Rational(1, 2)
+_NORMAL_CDF = (1 + sp.erf(z / sp.sqrt(2))) / 2
+
 CATALOGUE: dict[str, sp.Expr] = {
     "identity": z,
     "relu": sp.Max(z, 0),
+    "leaky_relu": sp.Max(z, 0) + sp.Min(z, 0) / 100,
+    "abs": sp.Abs(z),
+    "step": sp.Heaviside(z, _HALF),
+    "sign": sp.sign(z),
+    "erf": sp.erf(z),
+    "probit": _NORMAL_CDF,
+    "gelu": z * _NORMAL_CDF,
+    "sin": sp.sin(z),
+    "cos": sp.cos(z),
+    "exp": sp.exp(z),
+    "gaussian": sp.exp(-(z**2) / 2),
+    "tanh": sp.tanh(z),
+    "sigmoid": 1 / (1 + sp.exp(-z)),
+    "softplus": sp.log(1 + sp.exp(z)),
+    "swish": z / (1 + sp.exp(-z)),
 }
+"""leaky_relu has slope 1/100 for z < 0; probit is the normal distribution function; gaussian is exp(-z²/2)."""
 
 
 @dataclass(frozen=True)

@@ -23,3 +23,7 @@ class Underpowered(BadInput):
 
 class ProofFailed(BadInput):
     """A derivation step did not hold when it was checked; nothing may be built on it."""
+
+
+class InaccurateResult(UserWarning):
+    """A number was computed, but its estimated error is above what was asked for; the message says both."""

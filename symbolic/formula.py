@@ -10,10 +10,13 @@ from typing import Any
 
 import sympy as sp
 
+from fieldflow.symbolic import export
 from fieldflow.symbolic.convention import Convention
+from fieldflow.symbolic.derivation import chain, gathered
 from fieldflow.symbolic.equality import REFUTED, Comparison, compare
 from fieldflow.symbolic.errors import BadInput, ProofFailed
-from fieldflow.symbolic.printing import latex
+from fieldflow.symbolic.linebreak import LINE
+from fieldflow.symbolic.printing import KNOWN_NAMES, check_names, latex, symbol_names
 from fieldflow.symbolic.reference import Reference
 
 VALIDITIES = (
@@ -40,9 +43,9 @@ class Step:
         if self.check.status == REFUTED:
             raise ProofFailed(f"derivation: the step by {self.rule!r} does not hold: {self.left} != {self.right}")
 
-    def latex(self) -> str:
+    def latex(self, *, symbols: Mapping[str, str] | None = None) -> str:
         """Return the statement as LaTeX."""
-        return f"{latex(self.left)} = {latex(self.right)}"
+        return f"{latex(self.left, symbols)} = {latex(self.right, symbols)}"
 
 
 def step(left: Any, right: Any, rule: str, *, where: dict[sp.Symbol, sp.Expr] | None = None) -> Step:
@@ -88,6 +91,11 @@ class Formula:
     numerical : SymPy expression, optional
         An equal expression chosen for floating point.
     closed_form : bool or str
+        True; "special" (bivariate normal probabilities); False (an integral, compiled to quadrature).
+    requires : tuple of SymPy expressions
+        What must be positive for the formula to hold.
+    tolerance : float
+        Relative accuracy asked of the quadrature when ``closed_form`` is False.
 
     Raises
     ------
@@ -107,6 +115,8 @@ class Formula:
     steps: tuple[Step, ...] = ()
     numerical: Any = None
     closed_form: bool | str = True
+    requires: tuple[Any, ...] = ()
+    tolerance: float = 1e-10
 
     def __post_init__(self) -> None:
         for expression in (self.expr, self.numerical):
@@ -122,20 +132,63 @@ class Formula:
         if self.validity not in VALIDITIES and not self.validity.startswith("order 1/N^"):
             raise BadInput(f"{self.name}: validity: expected one of {'; '.join(VALIDITIES)}, got {self.validity!r}")
 
-    def latex(self, style: str = "inline") -> str:
-        """Return "lhs = rhs": bare for style "inline", in a ``gather`` environment of its own for "align".
+    def latex(
+        self, style: str = "inline", *, symbols: Mapping[str, str] | None = None, width: float = LINE, label: str = ""
+    ) -> str:
+        r"""Return "lhs = rhs": bare for style "inline", in a ``gather`` environment of its own for "align".
+
+        Parameters
+        ----------
+        style : {"inline", "align"}
+        symbols : mapping, optional
+            Calling name to LaTeX, for symbols to be printed under another name.
+        width : float
+            Ems at which style "align" breaks lines: 31 fits LaTeX's article, 22 a column of a two-column journal.
+        label : str
+            A ``\label`` for style "align".
 
         Raises
         ------
         BadInput
-            For another style.
+            For another style, an unknown symbol or LaTeX with unbalanced braces.
+
+        >>> x = sp.Symbol("x_1")
+        >>> Formula("f", sp.Symbol("y"), x**2, (x,), "", "exact", derived_from=("",)).latex(symbols={"x_1": r"\xi"})
+        'y = \\xi^{2}'
         """
-        body = f"{latex(self.lhs)} = {latex(self.expr)}"
+        self._check(symbols)
         if style == "inline":
-            return body
+            return f"{latex(self.lhs, symbols)} = {latex(self.expr, symbols)}"
         if style == "align":
-            return f"\\begin{{gather}}\n  {body}\n\\end{{gather}}"
+            return gathered(self.lhs, self.expr, names=symbols, line=width, label=label)
         raise BadInput(f'style: expected "inline" or "align", got {style!r}')
+
+    def derivation_latex(self, *, symbols: Mapping[str, str] | None = None, width: float = LINE) -> str:
+        """Return the whole chain of steps as an ``enumerate`` environment: each statement, its rule, how it was checked."""
+        self._check(symbols)
+        return chain(self.steps, names=symbols, line=width)
+
+    @property
+    def symbol_names(self) -> frozenset[str]:
+        """Calling names that ``symbols`` of ``latex`` accepts: those printed here, and those that mean the same anywhere."""
+        sides = [side for step in self.steps for side in (step.left, step.right)]
+        return KNOWN_NAMES | symbol_names([self.lhs, self.expr, *self.args, *sides])
+
+    def _check(self, symbols: Mapping[str, str] | None) -> None:
+        if symbols is not None:
+            check_names(symbols, self.symbol_names)
+
+    def code(self, language: str) -> str:
+        """Return a self-contained function of ``args``, in order: "python", "c" (C99) or "mathematica".
+
+        Raises
+        ------
+        BadInput
+            For another language.
+        NoClosedForm
+            For a function that the language has no counterpart of; it is named.
+        """
+        return export.code(self, language)
 
     def _repr_latex_(self) -> str:
         return f"$\\displaystyle {self.latex()}$"

@@ -1,297 +1,366 @@
-"""What is E[σ(u)τ(v)] for Gaussian (u, v)? Derived by Stein's lemma down to one pair, and Price's theorem for that.
+"""What is E[σ(u)τ(v)] for Gaussian (u, v)? Derived by Stein's lemma down to a few base numbers, and Price's theorem for those.
 
-σ and τ are sums of z^n and z^n·θ(z).  Stein, E[uF] = q11 E[∂_u F] + c E[∂_v F], removes the powers; a derivative of the
-step leaves a delta function, that is a conditioned one-dimensional half moment; E[θ(u)θ(v)] follows from Price,
-∂_c E[θθ] = E[δδ], integrated from c = 0 where the expectation factorises.
+σ and τ are sums of z^n·exp(αz² + βz)·{1, step, erf} (``normal_form``); the exponentials tilt the Gaussian (``pair.tilt``),
+Stein's lemma removes the powers (``stein.pieces``), and E[θθ] follows from Price, ∂_c E[θθ] = E[δδ], integrated from c = 0
+where the expectation factorises.  What is outside that span is left as an integral, to be done by quadrature.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
 import sympy as sp
 
-from fieldflow.symbolic.activations import CATALOGUE, activation, canonical, derivative
-from fieldflow.symbolic.errors import NoClosedForm
+from fieldflow.symbolic import pair
+from fieldflow.symbolic.activations import CATALOGUE, Activation, activation, canonical, derivative
+from fieldflow.symbolic.errors import BadInput, NoClosedForm
 from fieldflow.symbolic.formula import Formula, Step, definition, step
+from fieldflow.symbolic.normal_form import Monomial, Terms, jumps, kinks, normal_form, rebuilt
+from fieldflow.symbolic.pair import DETERMINANT, Atom, det, gap
+from fieldflow.symbolic.readable import collect
 from fieldflow.symbolic.reference import Reference
-from fieldflow.symbolic.special import DifferenceOfProducts
+from fieldflow.symbolic.special import BivariateNormal, DifferenceOfProducts, ExpDifference, NormalCdf
 from fieldflow.symbolic.symbols import c, q, q11, q22, z
 
-Terms = dict[tuple[int, int], sp.Expr]
-"""Coefficients of z^n (key (n, 0)) and of z^n θ(z) (key (n, 1))."""
+Mean = tuple[sp.Expr, sp.Expr]
 
-_DET = sp.Symbol("D", positive=True)  # q11 q22 - c², kept as one symbol so that square roots combine
-_ANGLE = sp.Symbol("A", real=True)  # asin of the correlation
+_CENTRED: Mean = (sp.Integer(0), sp.Integer(0))
+_ONE: Terms = {Monomial(): sp.Integer(1)}
 
-_INSIDE = {c: sp.sqrt(q11 * q22) * c / sp.sqrt(1 + c**2)}
-"""Where identities are certified: |c| < √(q11 q22)."""
-
-
-def normal_form(expr: sp.Expr) -> Terms:
-    """Return the coefficients of ``expr`` in z^n and z^n θ(z).
-
-    Raises
-    ------
-    NoClosedForm
-        If the expression is not in their span.
-
-    >>> normal_form(sp.Abs(z)) == {(1, 0): -1, (1, 1): 2}
-    True
-    """
-    theta = sp.Symbol("theta")
-    half = {
-        sp.Max: lambda *parts: _maximum(parts, theta),
-        sp.Min: lambda *parts: -_maximum([-part for part in parts], theta),
-        sp.Abs: lambda part: _maximum([part, -part], theta),
-        sp.sign: lambda part: 2 * _step_of(part, theta) - 1,
-        sp.Heaviside: lambda part, *_: _step_of(part, theta),
-    }
-    replaced = canonical(expr)
-    for function, rule in half.items():
-        replaced = replaced.replace(function, rule)
-    try:
-        polynomial = sp.Poly(sp.expand(replaced), z, theta)
-    except sp.PolynomialError as error:
-        raise _unsupported(expr) from error
-    terms: Terms = {}
-    for (power, steps), coefficient in polynomial.terms():
-        if not coefficient.is_number:
-            raise _unsupported(expr)
-        key = (int(power), min(int(steps), 1))
-        terms[key] = terms.get(key, sp.Integer(0)) + coefficient
-    return {key: value for key, value in terms.items() if value != 0}
+REFERENCES = (
+    Reference("stein1981estimation", "Lemma 1"),
+    Reference("price1958useful", "theorem"),
+    Reference("cho2009kernel", "Sec. 2.1"),
+)
 
 
-def _unsupported(expr: sp.Expr) -> NoClosedForm:
-    return NoClosedForm(
-        f"sigma: no closed form is derived for {expr}; supported: sums of z**n and z**n*Heaviside(z), written with Max, "
-        "Min, Abs, sign, Heaviside"
-    )
+@dataclass(frozen=True)
+class Expectation:
+    """E[σ(u)τ(v)] as people read it, and as floating point likes it: a function of D and δ = q11 + q22 - 2c as well."""
+
+    exact: sp.Expr
+    carried: sp.Expr
+
+    @property
+    def numerical(self) -> sp.Expr:
+        """The floating-point form as a function of (q11, c, q22) alone."""
+        compensated = sp.Max(0, DifferenceOfProducts(q11, q22, c, c))
+        return self.carried.subs({det: compensated, gap: sp.Max(0, q11 + q22 - 2 * c)}, simultaneous=True)
+
+    @property
+    def special(self) -> bool:
+        """Whether bivariate normal probabilities are left."""
+        return bool(self.exact.has(BivariateNormal))
 
 
-def _slope(expr: sp.Expr) -> sp.Expr:
-    """Return a for an argument a·z, the only kink that is supported."""
-    ratio = sp.expand(expr) / z
-    if not ratio.is_number or ratio == 0:
-        raise _unsupported(expr)
-    return ratio
+@cache
+def expectation(sigma: sp.Expr, tau: sp.Expr, mean: Mean = _CENTRED) -> Expectation:
+    """Return E[σ(u)τ(v)] in closed form; NoClosedForm outside the span of ``normal_form``."""
+    return _expectation(normal_form(sigma), normal_form(tau), mean)
 
 
-def _step_of(argument: sp.Expr, theta: sp.Symbol) -> sp.Expr:
-    return theta if _slope(argument) > 0 else 1 - theta
+def _parts(first: Terms, second: Terms, mean: Mean) -> Iterator[Atom]:
+    for left, alpha in first.items():
+        for right, beta in second.items():
+            for atom in pair.atoms(left, right, mean):
+                yield atom._replace(factor=alpha * beta * atom.factor)
 
 
-def _maximum(parts: Any, theta: sp.Symbol) -> sp.Expr:
-    first, *others = parts
-    for other in others:
-        difference = sp.expand(first - other)
-        if difference != 0:
-            first = other + difference * _step_of(difference, theta)
-    return sp.expand(first)
+def _unsorted(first: Terms, second: Terms, mean: Mean) -> sp.Expr:
+    """Return E[σ(u)τ(v)] as it comes: nothing collected or cancelled, which is quick and good enough to compare with."""
+    parts = (part.factor * part.exact / sp.sqrt(part.root) for part in _parts(first, second, mean))
+    return sum(parts, sp.Integer(0)).subs(det, DETERMINANT)
 
 
-def half_moment(power: int, steps: int, variance: sp.Expr) -> sp.Expr:
-    """Return E[v^n θ(v)^steps] for v ~ N(0, variance), by Stein's lemma in one dimension."""
-    if power == 0:
-        return sp.Rational(1, 2) if steps else sp.Integer(1)
-    # E[v·F] = s² E[F'] with F = v^{n-1} θ: the delta function survives only for n = 1.
-    result = variance * (power - 1) * half_moment(power - 2, steps, variance) if power > 1 else sp.Integer(0)
-    if power == 1 and steps:
-        result += variance / sp.sqrt(2 * sp.pi * variance)
-    return result
+def _expectation(first: Terms, second: Terms, mean: Mean) -> Expectation:
+    exact, carried = collect(_parts(first, second, mean))
+    if exact.has(BivariateNormal):
+        # A floor of one part in 10^30 keeps the conditional laws of coinciding points defined.
+        carried = carried.subs(det, sp.Max(det, q11 * q22 / 10**30))
+    return Expectation(exact, carried)
 
 
-def stein(first: tuple[int, int], second: tuple[int, int], left: sp.Symbol, right: sp.Symbol) -> sp.Expr:
-    """Return E[u^n θ(u)^s · v^m θ(v)^t] with E[u²] = left, E[v²] = right: Stein's lemma on u, or on v if n = 0."""
-    (power, steps), (other_power, other_steps) = first, second
-    if power == 0 and other_power == 0:
-        return (
-            step_pair() if steps and other_steps else half_moment(0, steps, left) * half_moment(0, other_steps, right)
-        )
-    if power == 0:
-        return stein(second, first, right, left)
-    by_u = sp.Integer(0)
-    if power > 1:
-        by_u = (power - 1) * stein((power - 2, steps), second, left, right)
-    elif steps:
-        by_u = half_moment(other_power, other_steps, _DET / left) / sp.sqrt(2 * sp.pi * left)
-    by_v = sp.Integer(0)
-    if other_power > 0:
-        by_v = other_power * stein((power - 1, steps), (other_power - 1, other_steps), left, right)
-    elif other_steps:
-        by_v = half_moment(power - 1, steps, _DET / right) / sp.sqrt(2 * sp.pi * right)
-    return left * by_u + c * by_v
+def expectation_value(sigma: sp.Expr, tau: sp.Expr) -> sp.Expr:
+    """Return E[σ(u)τ(v)], centred, as an expression of (q11, c, q22)."""
+    return expectation(canonical(sigma), canonical(tau)).exact
 
 
-def step_pair() -> sp.Expr:
-    """Return E[θ(u)θ(v)] = 1/4 + A/2π by Price's theorem; the primitive A = asin is checked in ``price_steps``."""
-    return sp.Rational(1, 4) + _ANGLE / (2 * sp.pi)
-
-
-def _angle() -> sp.Expr:
-    return sp.asin(c / sp.sqrt(q11 * q22))
+def average(terms: Terms, mean: sp.Expr, variance: sp.Expr) -> sp.Expr:
+    """Return E[σ(u)] for u ~ N(mean, variance)."""
+    location = sp.Symbol("m", real=True)
+    value = _unsorted(terms, _ONE, (sp.Integer(0) if mean == 0 else location, sp.Integer(0)))
+    return value.subs({q11: variance, location: mean}, simultaneous=True)
 
 
 @cache
 def price_steps() -> tuple[Step, ...]:
     """Return the proof of the base pair: its derivative is E[δ(u)δ(v)], its value at c = 0 is 1/2·1/2."""
-    pair = step_pair().subs(_ANGLE, _angle())
+    exact, _ = pair.orthant(c, sp.sqrt(q11 * q22), DETERMINANT)
+    both = sp.Rational(1, 4) + exact / (2 * sp.pi)
     density = 1 / (2 * sp.pi * sp.sqrt(q11 * q22 - c**2))
     return (
-        step(sp.diff(pair, c), density, "Price: d/dc E[theta theta] = E[delta delta]", where=_INSIDE),
-        step(pair.subs(c, 0), sp.Rational(1, 2) ** 2, "at c = 0 the expectation factorises"),
+        step(sp.diff(both, c), density, "Price: d/dc E[theta theta] = E[delta delta]", where=_inside(0)),
+        step(both.subs(c, 0), sp.Rational(1, 2) ** 2, "at c = 0 the expectation factorises"),
     )
 
 
-def _readable(raw: sp.Expr) -> sp.Expr:
-    """Return the result collected on the angle and on √D, with rational coefficients cancelled."""
-    parts = sp.collect(sp.expand(raw), [_ANGLE, sp.sqrt(_DET)], evaluate=False)
-    total = sp.Integer(0)
-    for atom, coefficient in parts.items():
-        odd = sp.sqrt(_DET) if atom.has(_DET) else sp.Integer(1)
-        rest = sp.cancel(sp.expand(atom * coefficient / odd).subs(_DET, q11 * q22 - c**2))
-        total += odd * (sp.factor(rest) if odd != 1 else sp.expand(rest))
-    return sp.collect(sp.expand(total), [_ANGLE, sp.sqrt(_DET)], sp.factor)
+@cache
+def stein_steps() -> tuple[Step, ...]:
+    """Return the proof of Stein's lemma in one variable: z·density = -q·(density)', then integration by parts."""
+    density = sp.exp(-(z**2) / (2 * q11)) / sp.sqrt(2 * sp.pi * q11)
+    return (step(z * density, -q11 * sp.diff(density, z), "Stein's lemma: z N(z; 0, q) = -q N'(z; 0, q), by parts"),)
 
 
 @cache
-def _pair(sigma: sp.Expr, tau: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
-    """Return E[σ(u)τ(v)] exactly and in its floating-point form."""
-    first, second = normal_form(sigma), normal_form(tau)
-    raw = sp.Integer(0)
-    for left, alpha in first.items():
-        for right, beta in second.items():
-            raw += alpha * beta * stein(left, right, q11, q22)
-    readable = _readable(raw)
-    exact = readable.subs({_ANGLE: _angle(), _DET: q11 * q22 - c**2})
-    root = sp.sqrt(sp.Max(0, DifferenceOfProducts(q11, q22, c, c)))
-    numerical = readable.subs({sp.sqrt(_DET): root, _ANGLE: sp.atan2(c, root)})
-    return exact, numerical.subs(_DET, root**2)
+def tilt_steps() -> tuple[Step, ...]:
+    """Return the proof that the tilted law of ``pair.tilt`` is the product of the density and the exponentials."""
+    a, b = sp.symbols("alpha_1 alpha_2", negative=True)
+    beta, gamma, u, v = sp.symbols("beta_1 beta_2 u v", real=True)
+    law = pair.tilt(Monomial(0, a, beta), Monomial(0, b, gamma), _CENTRED)
+    plain = -(q22 * u**2 - 2 * c * u * v + q11 * v**2) / (2 * DETERMINANT)
+    x, y = u - law.mean[0], v - law.mean[1]
+    # The tilted covariance is cov/delta and its determinant D/delta.
+    tilted = -(law.cov[2] * x**2 - 2 * law.cov[1] * x * y + law.cov[0] * y**2) / (2 * det)
+    return (
+        step(
+            plain + a * u**2 + beta * u + b * v**2 + gamma * v,
+            (tilted + law.log_weight).subs(det, DETERMINANT),
+            "completing the square: the exponentials tilt the Gaussian",
+            where=_inside(0),
+        ),
+    )
 
 
-def expectation_value(sigma: sp.Expr, tau: sp.Expr) -> sp.Expr:
-    """Return E[σ(u)τ(v)] as an expression of (q11, c, q22)."""
-    return _pair(canonical(sigma), canonical(tau))[0]
+def _inside(alpha: Any) -> dict[sp.Symbol, sp.Expr]:
+    """Return substitutions that keep points inside the domain: |c| < √(q11 q22), and small variances if α > 0."""
+    left, right = q11, q22
+    if alpha > 0:
+        left, right = (variance / (1 + variance) / (8 * alpha) for variance in (q11, q22))
+    return {q11: left, q22: right, c: sp.sqrt(left * right) * c / sp.sqrt(1 + c**2)}
 
 
 def gaussian_expectation(
     sigma: Any, tau: Any = None, *, mean: tuple[Any, Any] = (0, 0), tolerance: float = 1e-10
 ) -> Formula:
-    """Return E[σ(u)τ(v)] for (u, v) ~ N(0, [[q11, c], [c, q22]]) as a formula of (q11, c, q22).
+    """Return E[σ(u)τ(v)] for (u, v) ~ N(mean, [[q11, c], [c, q22]]) as a formula of (q11, c, q22[, m1, m2]).
 
     Stein's lemma and Price's theorem; for the rectifiers this is the arc-cosine family of Cho and Saul (2009).
 
     Parameters
     ----------
     sigma, tau : SymPy expression in one symbol, or catalogue name
-        Sums of z^n and z^n θ(z); ``tau`` = None means ``sigma``.
-    mean : pair
-        Only (0, 0).
+        ``tau`` = None means ``sigma``.  Sums of z^n·exp(αz² + βz) times 1, a step or an erf are done in closed form
+        (``closed_form`` True, or "special" where bivariate normal probabilities are left), others by quadrature (False).
+    mean : pair of numbers or real symbols
+        Symbols become further arguments.
     tolerance : float
-        Accuracy of forms that need quadrature; those derived here are exact.
+        Relative accuracy asked of the quadrature.
 
     Raises
     ------
-    NoClosedForm
-        Outside the span, or with a mean.
+    BadInput
+        For a mean or a tolerance that is not of the stated form, or an unknown name.
 
     >>> gaussian_expectation(sp.Max(z, 0)).expr.subs({q11: 1, q22: 1, c: 0})
     1/(2*pi)
+    >>> gaussian_expectation("tanh").closed_form
+    False
     """
-    if tuple(sp.sympify(entry) for entry in mean) != (0, 0):
-        raise NoClosedForm(f"mean: only (0, 0) is supported, got {mean!r}")
     first = activation(sigma)
     second = first if tau is None else activation(tau)
-    return _derive(first.expr, second.expr, first.name if first == second else f"{first.name}, {second.name}")
+    if not 0 < float(tolerance) < 1:
+        raise BadInput(f"tolerance: expected a number between 0 and 1, got {tolerance!r}")
+    return _derive(first, second, _mean(mean), float(tolerance))
+
+
+def _mean(given: Any) -> Mean:
+    try:
+        first, second = (canonical_number(entry) for entry in given)
+    except (TypeError, ValueError, sp.SympifyError) as error:
+        raise BadInput(f"mean: expected two real numbers or real symbols, got {given!r}") from error
+    return first, second
+
+
+def canonical_number(value: Any) -> sp.Expr:
+    """Return a real number, decimals as the rationals they print as, or a real symbol."""
+    number = value if isinstance(value, sp.Expr) else sp.Rational(str(value))
+    number = number.xreplace({f: sp.Rational(str(f)) for f in number.atoms(sp.Float)})
+    if not (number.is_extended_real and number.is_finite is not False and (number.is_number or number.is_Symbol)):
+        raise ValueError(value)
+    return number
 
 
 @cache
-def _derive(sigma: sp.Expr, tau: sp.Expr, name: str) -> Formula:
-    exact, numerical = _pair(sigma, tau)
-    bracket = sp.Function("E")(sigma.subs(z, sp.Symbol("u")) * tau.subs(z, sp.Symbol("v")))
-    steps = (
-        *(step(expr.subs(z, sign * sp.Symbol("x", positive=True)), _rebuilt(expr).subs(z, sign * sp.Symbol("x", positive=True)),
-               f"normal form of {label}, z {'>' if sign > 0 else '<'} 0")
-          for label, expr in (("sigma", sigma), ("tau", tau)) for sign in (1, -1)),
+def _derive(first: Activation, second: Activation, mean: Mean, tolerance: float) -> Formula:
+    name = first.name if first == second else f"{first.name}, {second.name}"
+    common = {
+        "name": f"expectation.{name}",
+        "lhs": sp.Symbol(r"\mathrm{E}[\sigma(u)\,\tau(v)]" if first != second else r"\mathrm{E}[\sigma(u)\,\sigma(v)]"),
+        "args": (q11, c, q22, *(entry for entry in mean if entry.is_Symbol)),
+        "validity": "exact",
+        "references": REFERENCES,
+    }
+    bracket = sp.Function("E")(first.expr.subs(z, sp.Symbol("u")) * second.expr.subs(z, sp.Symbol("v")))
+    try:
+        value = expectation(first.expr, second.expr, mean)
+    except NoClosedForm as reason:
+        integral = _integral(first.expr, second.expr, mean)
+        why = str(reason).removeprefix("sigma: ")
+        return Formula(
+            **common, expr=integral, domain="q11, q22 >= 0, |c| <= sqrt(q11 q22)", derived_from=("definition",),
+            steps=(definition(bracket, integral, f"no closed form: {why}"),), closed_form=False, tolerance=tolerance,
+            numerical=_integral(first.expr, second.expr, mean, stable=True),
+        )  # fmt: skip
+    requires = _requires(first.expr, second.expr)
+    domain = "q11, q22 >= 0, |c| <= sqrt(q11 q22)" + "".join(f", {entry} > 0" for entry in requires)
+    return Formula(
+        **common,
+        expr=value.exact,
+        domain=domain,
+        derived_from=("Stein's lemma", "Price's theorem"),
+        steps=_steps(bracket, first.expr, second.expr, mean, value),
+        numerical=value.numerical,
+        closed_form="special" if value.special else True,
+        requires=requires,
+    )
+
+
+def _requires(*expressions: sp.Expr) -> tuple[sp.Expr, ...]:
+    """Return what must be positive for weights that grow, exp(αz²) with α > 0, to have an expectation."""
+    alphas = [max((m.alpha for m in normal_form(e)), default=sp.Integer(0)) for e in expressions]
+    if max(alphas) <= 0:
+        return ()
+    return (1 - 2 * alphas[0] * q11, 1 - 2 * alphas[1] * q22,
+            sp.expand((1 - 2 * alphas[0] * q11) * (1 - 2 * alphas[1] * q22) - 4 * alphas[0] * alphas[1] * c**2))  # fmt: skip
+
+
+def _integral(sigma: sp.Expr, tau: sp.Expr, mean: Mean, *, stable: bool = False) -> sp.Expr:
+    """Return the expectation as an integral over whitened variables x, y; ``stable``: defined for q11 = 0 too."""
+    x, y = sp.symbols("x y", real=True)
+    rest, scale = DETERMINANT / q11, sp.sqrt(q11)
+    if stable:
+        scale = sp.sqrt(sp.Max(q11, sp.Rational(1, 10**290)))
+        rest = sp.Max(0, q22 - (c / scale) ** 2)
+    u = mean[0] + sp.sqrt(q11) * x
+    v = mean[1] + c / scale * x + sp.sqrt(rest) * y
+    weight = sp.exp(-(x**2 + y**2) / 2) / (2 * sp.pi)
+    return sp.Integral(sigma.subs(z, u) * tau.subs(z, v) * weight, (x, -sp.oo, sp.oo), (y, -sp.oo, sp.oo))
+
+
+def _steps(bracket: Any, sigma: sp.Expr, tau: sp.Expr, mean: Mean, value: Expectation) -> tuple[Step, ...]:
+    exact = value.exact
+    forms = {"sigma": sigma} if sigma == tau else {"sigma": sigma, "tau": tau}
+    alphas = [m.alpha for expr in (sigma, tau) for m in normal_form(expr)]
+    inside = _inside(max(alphas, default=0))
+    tilted = any(m.alpha != 0 or m.beta != 0 for expr in (sigma, tau) for m in normal_form(expr))
+    plain = value.carried.subs({det: DETERMINANT, gap: q11 + q22 - 2 * c}, simultaneous=True)
+    for function in (ExpDifference, NormalCdf):
+        plain = plain.replace(function, lambda *args, f=function: f(*args).doit())
+    return (
+        *(one for label, expr in forms.items() for one in _normal_form_steps(expr, label)),
+        *(tilt_steps() if tilted else ()),
+        *stein_steps(),
         *(price_steps() if exact.has(sp.asin) else ()),
         definition(bracket, exact, "Stein's lemma on every power (its slope in c and its start follow)"),
-        step(sp.diff(exact, c), expectation_value(derivative(sigma), derivative(tau)) + _jump_terms(sigma, tau),
-             "Price: d/dc E[sigma tau] = E[sigma' tau']", where=_INSIDE),
-        step(exact.subs(c, 0), _mean(sigma, q11) * _mean(tau, q22), "at c = 0 the expectation factorises"),
-        step(exact, numerical.replace(DifferenceOfProducts, lambda a, b, x, y: a * b - x * y),
-             "floating-point form: atan2 instead of asin, compensated determinant", where=_INSIDE),
-    )  # fmt: skip
-    return Formula(
-        name=f"expectation.{name}",
-        lhs=sp.Symbol(r"\mathrm{E}[\sigma(u)\,\tau(v)]"),
-        expr=exact,
-        args=(q11, c, q22),
-        domain="q11, q22 >= 0, |c| <= sqrt(q11 q22)",
-        validity="exact",
-        references=(
-            Reference("stein1981estimation", "Lemma 1"),
-            Reference("price1958useful", "theorem"),
-            Reference("cho2009kernel", "Sec. 2.1"),
+        step(sp.diff(exact, c), _price(sigma, tau, mean), "Price: d/dc E[sigma tau] = E[sigma' tau']", where=inside),
+        step(
+            exact.subs(c, 0),
+            average(normal_form(sigma), mean[0], q11) * average(normal_form(tau), mean[1], q22),
+            "at c = 0 the expectation factorises",
+            where={s: v for s, v in inside.items() if s != c},
         ),
-        derived_from=("Stein's lemma", "Price's theorem"),
-        steps=steps,
-        numerical=numerical,
+        step(exact, plain, "floating-point form: atan2 instead of asin, compensated determinant", where=inside),
     )
 
 
-def _rebuilt(expr: sp.Expr) -> sp.Expr:
-    """Return the expression that the normal form stands for."""
-    return sum(
-        (
-            value * z**power * sp.Heaviside(z, sp.Rational(1, 2)) ** steps
-            for (power, steps), value in normal_form(expr).items()
-        ),
-        sp.Integer(0),
-    )
+def _normal_form_steps(expr: sp.Expr, label: str) -> Iterator[Step]:
+    """Yield the proof that ``expr`` equals its normal form, interval by interval between the kinks."""
+    terms = normal_form(expr)
+    places, x = kinks(terms), sp.Symbol("x", positive=True)
+    if not places:
+        yield step(expr, rebuilt(terms), f"normal form of {label}")
+        return
+    between = [(low + high * x) / (1 + x) for low, high in zip(places, places[1:], strict=False)]
+    for point in (places[0] - x, *between, places[-1] + x):
+        yield step(expr.subs(z, point), rebuilt(terms).subs(z, point), f"normal form of {label} at z = {point}")
 
 
-def _jump_terms(sigma: sp.Expr, tau: sp.Expr) -> sp.Expr:
-    """Return what jumps of σ and τ add to E[σ'τ'] beyond the derivatives almost everywhere."""
-    jumps = [normal_form(expr).get((0, 1), sp.Integer(0)) for expr in (sigma, tau)]
+def _price(sigma: sp.Expr, tau: sp.Expr, mean: Mean) -> sp.Expr:
+    """Return E[σ'τ'] with the delta functions that jumps of σ and τ leave in σ' and τ'."""
     slopes = [normal_form(derivative(expr)) for expr in (sigma, tau)]
-    both = jumps[0] * jumps[1] / (2 * sp.pi * sp.sqrt(q11 * q22 - c**2))
-    det = q11 * q22 - c**2
-    left = sum((value * half_moment(*key, det / q11) for key, value in slopes[1].items()), sp.Integer(0))
-    right = sum((value * half_moment(*key, det / q22) for key, value in slopes[0].items()), sp.Integer(0))
-    return both + jumps[0] * left / sp.sqrt(2 * sp.pi * q11) + jumps[1] * right / sp.sqrt(2 * sp.pi * q22)
-
-
-def _mean(expr: sp.Expr, variance: sp.Expr) -> sp.Expr:
-    return sum((value * half_moment(*key, variance) for key, value in normal_form(expr).items()), sp.Integer(0))
+    edges = [jumps(normal_form(expr)) for expr in (sigma, tau)]
+    total = _unsorted(slopes[0], slopes[1], mean)
+    variances = (q11, q22)
+    for own in (0, 1):
+        for place, height in edges[own]:
+            shift = place - mean[own]
+            density = sp.exp(-(shift**2) / (2 * variances[own])) / sp.sqrt(2 * sp.pi * variances[own])
+            centre = mean[1 - own] + c * shift / variances[own]
+            total += height * density * average(slopes[1 - own], centre, DETERMINANT / variances[own])
+    for place, height in edges[0]:
+        for other, depth in edges[1]:
+            x, y = place - mean[0], other - mean[1]
+            square = (q22 * x**2 - 2 * c * x * y + q11 * y**2) / DETERMINANT
+            total += height * depth * sp.exp(-square / 2) / (2 * sp.pi * sp.sqrt(DETERMINANT))
+    return total
 
 
 @cache
 def second_moment(sigma: Any) -> Formula:
-    """Return E[σ(z)²] for z ~ N(0, q), by Stein's lemma in one dimension, as a formula of (q,).
+    """Return E[σ(z)²] for z ~ N(0, q): the pair form at c = q11 = q22, as a formula of (q,).
 
     >>> second_moment("relu").expr
     q/2
     """
     known = activation(sigma)
-    terms = normal_form(known.expr)
-    value = sp.Integer(0)
-    for (power, steps), alpha in terms.items():
-        for (other, other_steps), beta in terms.items():
-            value += alpha * beta * half_moment(power + other, max(steps, other_steps), q)
-    value = sp.expand(value)
-    positive = sp.Symbol("q", positive=True)
-    diagonal = expectation_value(known.expr, known.expr).subs({q11: positive, q22: positive, c: positive})
+    common = {
+        "name": f"second_moment.{known.name}", "lhs": sp.Symbol(r"\mathrm{E}[\sigma(z)^2]"), "args": (q,),
+        "domain": "q >= 0", "validity": "exact", "references": REFERENCES[:1],
+    }  # fmt: skip
+    bracket = sp.Function("E")(known.expr**2)
+    x = sp.Symbol("x", real=True)
+    weight = sp.exp(-(x**2) / 2) / sp.sqrt(2 * sp.pi)
+    integral = sp.Integral(known.expr.subs(z, sp.sqrt(q) * x) ** 2 * weight, (x, -sp.oo, sp.oo))
+    try:
+        value = expectation(known.expr, known.expr)
+    except NoClosedForm as reason:
+        why = str(reason).removeprefix("sigma: ")
+        steps = (definition(bracket, integral, f"no closed form: {why}"),)
+        return Formula(**common, expr=integral, derived_from=("definition",), steps=steps, closed_form=False)
+    exact = diagonal(value.exact)
     return Formula(
-        name=f"second_moment.{known.name}",
-        lhs=sp.Symbol(r"\mathrm{E}[\sigma(z)^2]"),
-        expr=value,
-        args=(q,),
-        domain="q >= 0",
-        validity="exact",
-        references=(Reference("stein1981estimation", "Lemma 1"),),
-        derived_from=("Stein's lemma",),
-        steps=(step(value.subs(q, positive), diagonal, "the pair form at c = q11 = q22"),),
+        **common,
+        expr=exact,
+        derived_from=("Stein's lemma", "Price's theorem"),
+        steps=(
+            definition(bracket, exact, "u = v: the pair form at c = q11 = q22"),
+            *_stein_in_one_variable(known.expr, exact),
+        ),
+        numerical=diagonal(value.carried),
+        closed_form="special" if value.special else True,
+        requires=tuple(entry.subs({q11: q, c: q, q22: q}) for entry in _requires(known.expr)[-1:]),
+    )
+
+
+def diagonal(expr: sp.Expr) -> sp.Expr:
+    """Return the expression at c = q11 = q22 = q, D = δ = 0."""
+    positive = sp.Symbol("q", positive=True)
+    value = expr.subs({det: 0, gap: 0}).subs({q11: positive, q22: positive, c: positive}, simultaneous=True)
+    return value.subs(positive, q)
+
+
+def _stein_in_one_variable(sigma: sp.Expr, value: sp.Expr) -> Iterator[Step]:
+    """Yield a second route to E[σ²] where σ² itself is in the span: Stein's lemma in one variable."""
+    try:
+        terms = normal_form(sp.expand(sigma**2))
+    except NoClosedForm:
+        return
+    positive = sp.Symbol("q", positive=True)
+    top = max(m.alpha for m in terms)
+    where = {positive: positive / (1 + positive) / (4 * top)} if top > 0 else None
+    yield step(
+        value.subs(q, positive), average(terms, sp.Integer(0), positive), "Stein's lemma in one variable", where=where
     )
 
 

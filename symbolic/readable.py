@@ -1,0 +1,119 @@
+"""How does a sum of many parts become one expression that people read and floating point trusts?
+
+Parts with the same transcendental factor are collected, their rational coefficients cancelled, and a root that divides its
+coefficient is multiplied into it.  The floating-point twin writes polynomials with D = q11 q22 - c² where that removes a
+subtraction, and differences of exponentials with expm1.
+"""
+
+from collections.abc import Iterable
+
+import sympy as sp
+
+from fieldflow.symbolic.pair import DETERMINANT, Atom, det, gap
+from fieldflow.symbolic.special import ExpDifference
+from fieldflow.symbolic.symbols import c, q11, q22
+
+_TINY = sp.Rational(1, 10**290)
+"""Below this a root that can vanish is held in a denominator: its numerator vanishes first."""
+
+
+def collect(parts: Iterable[Atom]) -> tuple[sp.Expr, sp.Expr]:
+    """Return the sum of the parts, exactly and in its floating-point form (a function of D and δ as well)."""
+    found: dict[tuple[sp.Expr, sp.Expr], tuple[sp.Expr, Atom]] = {}
+    for part in parts:
+        key = (part.exact, part.root)
+        before = found[key][0] if key in found else sp.Integer(0)
+        found[key] = (before + part.factor, part)
+    exact, stable = sp.Integer(0), []
+    for total, atom in found.values():
+        coefficient = _rational(total)
+        if coefficient == 0:
+            continue
+        coefficient, power = _absorb(coefficient, atom.root)
+        exact += coefficient * atom.exact * sp.sqrt(atom.root) ** power
+        root = atom.stable_root
+        if power < 0 and sp.expand(root).subs({q11: 0, q22: 0, det: 0, c: 0}) == 0:
+            root = sp.Max(root, _TINY)
+        stable.append((_stable(coefficient), _stable_exponents(atom.stable) * sp.sqrt(root) ** power))
+    carried = _sum_with_expm1(stable).replace(lambda part: part == DETERMINANT, lambda part: det)
+    return _tidy(exact), carried
+
+
+def _rational(total: sp.Expr) -> sp.Expr:
+    value = sp.cancel(sp.together(sp.expand(total.subs(det, DETERMINANT))))
+    if value.has(sp.I):
+        value = sp.cancel(sp.expand(sp.expand_complex(sp.expand(value))))
+    if value.has(sp.sin, sp.cos):
+        value = sp.trigsimp(value)
+    return sp.factor(value)
+
+
+def _absorb(coefficient: sp.Expr, root: sp.Expr) -> tuple[sp.Expr, int]:
+    """Return the coefficient and the power ±1 of √root it multiplies."""
+    if root == 1:
+        return coefficient, 1
+    top, bottom = sp.fraction(sp.together(coefficient))
+    quotient, rest = sp.div(sp.expand(top), root, q11, q22, c)
+    return (sp.factor(quotient / bottom), 1) if rest == 0 else (coefficient, -1)
+
+
+def _tidy(expr: sp.Expr) -> sp.Expr:
+    """Return a sum with the common numerical factor taken out when that saves ink."""
+    factored = sp.factor_terms(expr)
+    return factored if sp.count_ops(factored) < sp.count_ops(expr) else expr
+
+
+def _stable(coefficient: sp.Expr) -> sp.Expr:
+    """Return a factored rational function with each factor in the form that subtracts least."""
+    return coefficient.replace(lambda part: part.is_Add and part.is_polynomial(), _with_determinant)
+
+
+def _with_determinant(polynomial: sp.Expr) -> sp.Expr:
+    """Return the polynomial, or its form in D if that has fewer negative coefficients or fewer terms."""
+    even = sp.Poly(sp.expand(polynomial), c)
+    if any(power % 2 for (power,) in even.monoms()):
+        return polynomial
+    other = sp.expand(sum(value * (q11 * q22 - det) ** (power // 2) for (power,), value in even.terms()))
+    return min((polynomial, other), key=_roughness)
+
+
+def _roughness(polynomial: sp.Expr) -> tuple[int, int]:
+    terms = sp.Add.make_args(polynomial)
+    return sum(1 for term in terms if term.could_extract_minus_sign()), len(terms)
+
+
+def _stable_exponents(factor: sp.Expr) -> sp.Expr:
+    """Return the factor with exp(-k(q11 + q22 - 2c)) written in δ, and D in other exponents."""
+    return factor.replace(sp.exp, lambda power: sp.exp(_exponent(power)))
+
+
+def _exponent(power: sp.Expr) -> sp.Expr:
+    if power.is_polynomial(q11, q22, c):
+        rate = power.coeff(q11)
+        if rate != 0 and rate.is_number and sp.expand(power - rate * (q11 + q22 - 2 * c)).is_number:
+            return rate * gap + sp.expand(power - rate * (q11 + q22 - 2 * c))
+        return power
+    return _stable(power)
+
+
+def _sum_with_expm1(parts: list[tuple[sp.Expr, sp.Expr]]) -> sp.Expr:
+    """Return the sum; a·e^x - a·e^y becomes a·ExpDifference(x, y, x - y)."""
+    total, waiting = sp.Integer(0), list(parts)
+    while waiting:
+        coefficient, factor = waiting.pop(0)
+        partner = next(
+            (
+                other
+                for other in waiting
+                if isinstance(factor, sp.exp) and isinstance(other[1], sp.exp) and sp.expand(other[0] + coefficient) == 0
+            ),
+            None,
+        )
+        if partner is None:
+            total += coefficient * factor
+            continue
+        waiting.remove(partner)
+        x, y = factor.args[0], partner[1].args[0]
+        difference = sp.expand((x - y).subs(gap, q11 + q22 - 2 * c))
+        total += coefficient * ExpDifference(x, y, difference)
+    return total
