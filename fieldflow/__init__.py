@@ -17,9 +17,13 @@ _PUBLIC = {
     "MLP": "network",
     "nngp": "kernels",
     "ntk": "kernels",
+    "nngp_ntk": "kernels",
     "TrainingFlow": "flow",
     "ShellFlow": "shell",
     "Ensemble": "ensemble",
+    "MeanField": "meanfield",
+    "edge_of_chaos": "meanfield",
+    "edge_of_chaos_curve": "meanfield",
     "Prediction": "prediction",
     "Measurement": "prediction",
     "Verdict": "verdict",
@@ -29,6 +33,7 @@ _PUBLIC = {
     "gaussian_expectation": "formulas",
     "catalog": "formulas",
     "derive": "formulas",
+    "write_paper": "paper",
     "errors": "errors",
 }
 

@@ -47,28 +47,30 @@ def _normal_cdf(x):
     return 0.5 * math.erfc(-x * 0.7071067811865476)
 '''
 
-BIVARIATE_NORMAL = '''
-def _half_owen(h, k, rho, root):
-    """Return T(h, (k - rho h)/(h root)), with its limit for h = 0."""
+NORMAL_ORTHANT = '''
+def _half_owen(h, conditional):
+    """Return T(h, conditional/h), Owen's function, with its limit for h = 0."""
     if h == 0.0:
-        return math.copysign(0.25, k) if k != 0.0 else 0.0
+        return math.copysign(0.25, conditional) if conditional != 0.0 else 0.0
     if math.isinf(h):
         return 0.0
-    return _owens_t(h, (k - rho * h) / (h * root), 0)
+    return _owens_t(h, conditional / h, 0)
 
 
-def _bivariate_normal(h, k, rho):
+def _normal_orthant(h, k, rho, given_h, given_k):
     """Return P(xi <= h, eta <= k) for standard normals of correlation rho, by Owen's T function."""
-    if rho >= 1.0:
-        return _normal_cdf(min(h, k))
-    if rho <= -1.0:
-        return max(0.0, _normal_cdf(h) + _normal_cdf(k) - 1.0)
     if h == 0.0 and k == 0.0:
-        return 0.25 + math.asin(rho) / (2.0 * math.pi)
-    root = math.sqrt((1.0 - rho) * (1.0 + rho))
+        return 0.25 + math.asin(max(-1.0, min(1.0, rho))) / (2.0 * math.pi)
     opposite = h * k < 0.0 or (h * k == 0.0 and h + k < 0.0)
     marginal = 0.5 * (_normal_cdf(h) + _normal_cdf(k)) - (0.5 if opposite else 0.0)
-    return marginal - _half_owen(h, k, rho, root) - _half_owen(k, h, rho, root)
+    return marginal - _half_owen(h, given_h) - _half_owen(k, given_k)
+'''
+
+BIVARIATE_NORMAL = '''
+def _bivariate_normal(h, k, rho):
+    """Return P(xi <= h, eta <= k) for standard normals of correlation rho."""
+    root = math.sqrt(max(1e-30, (1.0 - rho) * (1.0 + rho)))
+    return _normal_orthant(h, k, rho, (k - rho * h) / root, (h - rho * k) / root)
 '''
 
 ARC = '''
@@ -130,6 +132,7 @@ HELPERS = {
     "_difference_of_products": COMPENSATED,
     "_exp_difference": EXP_DIFFERENCE,
     "_normal_cdf": NORMAL_CDF,
+    "_normal_orthant": NORMAL_ORTHANT,
     "_bivariate_normal": BIVARIATE_NORMAL,
 }
 """Source of the functions that generated code calls, a function before those that call it."""
@@ -138,7 +141,7 @@ LIBRARY = {
     "RegularizedUpperGamma": "gammaincc",
     "InverseRegularizedUpperGamma": "gammainccinv",
     "Dawson": "dawsn",
-    "BivariateNormal": "owens_t",
+    "NormalOrthant": "owens_t",
 }
 """SymPy functions that need SciPy: class name to name in scipy.special.cython_special."""
 
@@ -149,6 +152,7 @@ _PLAIN = {
     "ExpDifference": "_exp_difference",
     "NormalCdf": "_normal_cdf",
     "BivariateNormal": "_bivariate_normal",
+    "NormalOrthant": "_normal_orthant",
 }
 """SymPy functions that a helper above evaluates."""
 
@@ -208,7 +212,7 @@ class _ScalarPrinter(PythonCodePrinter):
 
     _print_RegularizedUpperGamma = _print_InverseRegularizedUpperGamma = _print_Function
     _print_DifferenceOfProducts = _print_ExpDifference = _print_NormalCdf = _print_Function
-    _print_BivariateNormal = _print_Dawson = _print_Angle = _print_Chord = _print_Function
+    _print_BivariateNormal = _print_NormalOrthant = _print_Dawson = _print_Angle = _print_Chord = _print_Function
 
 
 def check_supported(expr: Any) -> None:
@@ -247,63 +251,9 @@ def scalar_body(expr: Any, names: list[str], *, name: str = "evaluate") -> str:
     return "\n".join([f"def {name}({', '.join(names)}):", *lines, f"    return {returned}", ""])
 
 
-_TRAPEZOID = '''
-def _total(h, {names}):
-    """Return the trapezoidal sum at step h, and that of the absolute values."""
-    n = int(_RANGE / h)
-    total, size = 0.0, 0.0
-    for i in range(-n, n + 1):
-{inner}
-    return total * {cell}, size * {cell}
-'''
-
-_ONE_VARIABLE = """        value = _integrand({names}, i * h)
-        total += value
-        size += abs(value)"""
-
-_TWO_VARIABLES = """        for j in range(-n, n + 1):
-            value = _integrand({names}, i * h, j * h)
-            total += value
-            size += abs(value)"""
-
-_HALVING = '''
-def _integrate(tolerance, {names}):
-    """Halve the step until two sums agree to the tolerance; their difference is the error estimate."""
-    h = 0.5
-    before, size = _total(h, {names})
-    error = size
-    for _ in range({halvings}):
-        h *= 0.5
-        now, size = _total(h, {names})
-        error = abs(now - before)
-        before = now
-        if error <= tolerance * size:
-            break
-    return before, error
-'''
-
-_OUTER = '''
-def integrate({names}, tolerance, result, error):
-    result[0], error[0] = _integrate(tolerance, {names})
-'''
-
-_HALVINGS = {1: 12, 2: 7}
-"""By number of variables: at most 150 000 or 21 million evaluations."""
-
-
-def trapezoid(names: list[str], variables: int) -> str:
-    """Return the source of ``integrate`` over ``variables`` whitened variables of ``_integrand``.
-
-    The trapezoidal rule converges exponentially for analytic integrands that decay like a Gaussian, and slowly but surely
-    where there are kinks.
-    """
-    called = ", ".join(names)
-    inner = (_ONE_VARIABLE if variables == 1 else _TWO_VARIABLES).format(names=called)
-    return "_RANGE = 9.5\n" + "".join([
-        _TRAPEZOID.format(names=called, inner=inner, cell="h" if variables == 1 else "h * h"),
-        _HALVING.format(names=called, halvings=_HALVINGS[variables]),
-        _OUTER.format(names=called),
-    ])  # fmt: skip
+def printed(expr: Any) -> str:
+    """Return one scalar expression as Python."""
+    return str(_ScalarPrinter({"fully_qualified_modules": True, "standard": "python3"}).doprint(expr))
 
 
 def helpers_of(source: str) -> tuple[str, list[str]]:

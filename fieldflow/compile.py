@@ -24,10 +24,12 @@ from llvmlite import binding
 from numba.core.errors import NumbaExperimentalFeatureWarning
 from scipy.special import cython_special
 
-from fieldflow import codegen, inputs
+from fieldflow import codegen, inputs, quadrature_code
 from fieldflow.errors import BadInput, InaccurateResult
+from fieldflow.python_quadrature import python_quadrature
 from fieldflow.numeric.jit import cache_root, cached_in, digest_of, toolchain
 from fieldflow.symbolic import formula as formula_module
+from fieldflow.symbolic.activations import implemented
 from fieldflow.symbolic.formula import Formula
 from fieldflow.symbolic.symbols import z
 
@@ -82,10 +84,16 @@ def _quadrature_function(
     formula: Formula, integral: sp.Integral, names: list[str], checked: Callable[[Any], list[Any]]
 ) -> Callable[..., Any]:
     """Return the integral over whitened variables by the trapezoidal rule; ``.error_estimate`` takes the same arguments."""
-    gufunc = _load(_quadrature_source(integral, names)).compiled
+    if implemented(integral.function):
+        integrate = python_quadrature(integral, formula.args)
+    else:
+        integrate = _load(_quadrature_source(integral, names, formula.breaks)).compiled
 
     def both(values: Any) -> tuple[Any, Any]:
-        result: tuple[Any, Any] = gufunc(*np.broadcast_arrays(*checked(values)), formula.tolerance)
+        with np.errstate(all="ignore"):  # what is not finite is reported below
+            result: tuple[Any, Any] = integrate(*np.broadcast_arrays(*checked(values)), formula.tolerance)
+        if not np.all(np.isfinite(result[0])):
+            raise BadInput(f"{formula.name}: the expectation is not a finite number for these arguments")
         return result
 
     def evaluate(*values: Any) -> Any:
@@ -233,15 +241,16 @@ def _ufunc_source(body: str, arity: int) -> str:
     )
 
 
-def _quadrature_source(integral: sp.Integral, names: list[str]) -> str:
+def _quadrature_source(integral: sp.Integral, names: list[str], breaks: tuple[tuple[Any, ...], ...]) -> str:
     variables = [str(limit[0]) for limit in integral.limits]
     body = codegen.scalar_body(integral.function, [*names, *variables]).replace("def evaluate(", "def _integrand(")
     helpers, library = codegen.helpers_of(body)
-    rule = codegen.trapezoid(names, len(variables))
+    rule = quadrature_code.rule(names, len(variables), breaks)
     types = "float64, " * (len(names) + 1) + "float64[:], float64[:]"
     layout = ",".join(["()"] * (len(names) + 1)) + "->(),()"
     return "\n".join([
         _header(library),
+        "import numpy as np\n",
         _jitted(helpers),
         _jitted(body),
         _jitted(rule).replace('@numba.njit(error_model="numpy")\ndef integrate(', 'def integrate('),

@@ -5,9 +5,11 @@ from fieldflow.symbolic.errors import (
     InaccurateResult,
     NoClosedForm,
     NoCriticalCutoff,
+    NoEdgeOfChaos,
+    NoFixedPoint,
     NotPositiveDefinite,
     ProofFailed,
     Underpowered,
 )
 
-__all__ = ["BadInput", "InaccurateResult", "NoClosedForm", "NoCriticalCutoff", "NotPositiveDefinite", "ProofFailed", "Underpowered"]
+__all__ = ["BadInput", "InaccurateResult", "NoClosedForm", "NoCriticalCutoff", "NoEdgeOfChaos", "NoFixedPoint", "NotPositiveDefinite", "ProofFailed", "Underpowered"]

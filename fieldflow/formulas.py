@@ -10,15 +10,16 @@ from typing import Any
 import sympy as sp
 
 from fieldflow.compile import compile_formula
+from fieldflow.derivation_cache import remembered
 from fieldflow.errors import BadInput
-from fieldflow.symbolic import fisher, gaussian, homogeneous, nngp, shells, training
+from fieldflow.symbolic import fisher, gaussian, homogeneous, meanfield, nngp, shells, training
+from fieldflow.symbolic.activations import activation, implemented
 from fieldflow.symbolic.formula import Formula
-from fieldflow.symbolic.gaussian import gaussian_expectation
 
-__all__ = ["catalog", "compiled", "derive", "deriving", "gaussian_expectation", "pair_expectation", "second_moment"]
+__all__ = ["carried_expectation", "catalog", "compiled", "derive", "deriving", "gaussian_expectation", "pair_expectation", "second_moment"]
 
 _BUILDERS: dict[str, Callable[[], Formula]] = {
-    name: builder for module in (gaussian, nngp, homogeneous, training, shells, fisher) for name, builder in module.FORMULAS.items()
+    name: builder for module in (gaussian, nngp, meanfield, homogeneous, training, shells, fisher) for name, builder in module.FORMULAS.items()
 }
 
 
@@ -54,8 +55,13 @@ def derive(name: str) -> Formula:
     if name not in _BUILDERS:
         near = difflib.get_close_matches(str(name), _BUILDERS, n=3, cutoff=0.3)
         raise BadInput(f"formula: unknown name {name!r}; nearest: {', '.join(near) or 'none'}; see `fieldflow list`")
+    return _derived(name)
+
+
+@cache
+def _derived(name: str) -> Formula:
     with _DERIVING:
-        return _BUILDERS[name]()
+        return remembered(Formula, _BUILDERS[name], "catalogue", name)
 
 
 @cache
@@ -65,15 +71,68 @@ def compiled(name: str) -> Callable[..., Any]:
         return compile_formula(derive(name))
 
 
+def gaussian_expectation(
+    sigma: Any, tau: Any = None, *, mean: tuple[Any, Any] = (0, 0), tolerance: float = 1e-10
+) -> Formula:
+    """Return E[σ(u)τ(v)] for (u, v) ~ N(mean, [[q11, c], [c, q22]]) as a formula of (q11, c, q22[, m1, m2]).
+
+    Stein's lemma (1981, Lemma 1) and Price's theorem (1958); for the rectifiers the arc-cosine family of Cho and Saul
+    (2009, Sec. 2.1).
+
+    Parameters
+    ----------
+    sigma, tau : SymPy expression in one symbol, catalogue name, or function of an array
+        ``tau`` = None means ``sigma``.  Sums of z^n·exp(αz² + βz) times 1, a step or an erf are done in closed form
+        (``closed_form`` True, or "special" where bivariate normal probabilities are left); others by quadrature (False),
+        whose compiled form has an ``error_estimate``.
+    mean : pair of numbers or real symbols
+        Symbols become further arguments.
+    tolerance : float
+        Relative accuracy asked of the quadrature.
+
+    Raises
+    ------
+    BadInput
+        For an activation, a mean or a tolerance that is not of the stated form.
+
+    >>> z = sp.Symbol("z", real=True)
+    >>> f = gaussian_expectation(sp.Max(z, 0)).compile()
+    >>> float(f(2.0, 2.0, 2.0))
+    1.0
+    """
+    first = activation(sigma)
+    second = first if tau is None else activation(tau)
+    key = (sp.srepr(first.expr), sp.srepr(second.expr), first.name, second.name, repr(mean), repr(tolerance))
+
+    def build() -> Formula:
+        return gaussian.gaussian_expectation(first, second, mean=mean, tolerance=tolerance)
+
+    with _DERIVING:
+        return build() if implemented(first.expr, second.expr) else remembered(Formula, build, "expectation", *key)
+
+
 @cache
 def pair_expectation(sigma: sp.Expr) -> Callable[..., Any]:
     """Return compiled E[σ(u)σ(v)] as a function of (q11, c, q22)."""
-    with _DERIVING:
-        return compile_formula(gaussian_expectation(sigma))
+    return compile_formula(gaussian_expectation(sigma))
 
 
 @cache
 def second_moment(sigma: sp.Expr) -> Callable[..., Any]:
     """Return compiled E[σ(z)²], z ~ N(0, q), as a function of q."""
     with _DERIVING:
-        return compile_formula(gaussian.second_moment(sigma))
+        formula = remembered(Formula, lambda: gaussian.second_moment(sigma), "second moment", sp.srepr(sigma))
+        return compile_formula(formula)
+
+
+@cache
+def carried_expectation(sigma: sp.Expr) -> sp.Expr | None:
+    """Return E[σ(u)σ(v)] as a function of (q11, c, q22, D, δ), derived with every step checked; None if not closed."""
+
+    def build() -> gaussian.Expectation | None:
+        formula = gaussian.gaussian_expectation(sigma)
+        return gaussian.expectation(sigma, sigma) if formula.closed_form else None
+
+    with _DERIVING:
+        found = remembered((gaussian.Expectation, type(None)), build, "carried", sp.srepr(sigma))
+    return None if found is None else found.carried

@@ -12,8 +12,8 @@ import sympy as sp
 
 from fieldflow import codegen
 from fieldflow.compile import load_functions
+from fieldflow.formulas import carried_expectation
 from fieldflow.symbolic.activations import Activation
-from fieldflow.symbolic.gaussian import expectation, gaussian_expectation
 from fieldflow.symbolic.homogeneous import carried, quarter_turn_minus_angle
 from fieldflow.symbolic.nngp import ABOVE, E_PAIR, SLOPE_PAIR, TANGENT
 from fieldflow.symbolic.nngp import FORMULAS as nngp_formulas
@@ -23,15 +23,14 @@ from fieldflow.symbolic.symbols import a_l, c, q11, q22, sigma_b, sigma_w
 _NAMES = [str(symbol) for symbol in (q11, c, q22, det, gap)]
 
 
-@cache
 def closed(activation: Activation) -> bool:
-    """Return whether E[σσ] and E[σ'σ'], derived here with every step checked, both have a closed form."""
-    return all(gaussian_expectation(expr).closed_form for expr in (activation.expr, activation.derivative))
+    """Return whether E[σσ] and E[σ'σ'] both have a closed form."""
+    return all(carried_expectation(expr) is not None for expr in (activation.expr, activation.derivative))
 
 
 def _layer(number: int, activation: Activation) -> str:
     """Return ``layer_number(q11, c, q22, D, delta)`` -> E, E', and with degree 0 or 1 the next determinant and distance."""
-    values = [expectation(e, e).carried for e in (activation.expr, activation.derivative)]
+    values = [carried_expectation(expr) for expr in (activation.expr, activation.derivative)]
     forms = carried(activation)
     if forms is not None:
         # One arc tangent of the smaller angle serves them all.

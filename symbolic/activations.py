@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import sympy as sp
+from sympy.utilities.lambdify import implemented_function
 
 from fieldflow.symbolic.errors import BadInput
 from fieldflow.symbolic.symbols import z
@@ -45,7 +46,7 @@ class Activation:
 
 
 def activation(given: Any) -> Activation:
-    """Return the activation called ``given``, or given as a SymPy expression in any one symbol.
+    """Return the activation called ``given``, or given as a SymPy expression in any one symbol, or as a function.
 
     Decimals are read as the rationals they print as.
 
@@ -67,12 +68,39 @@ def activation(given: Any) -> Activation:
                 "expression in one symbol"
             )
         expr, name = CATALOGUE[given], given
+    elif callable(given) and not isinstance(given, sp.Basic):
+        own = given if isinstance(given, sp.FunctionClass) else implemented_function("sigma", given)
+        return activation(own(z))
     elif isinstance(given, sp.Expr):
         expr = canonical(given)
         name = next((known for known, known_expr in CATALOGUE.items() if known_expr == expr), str(expr))
     else:
-        raise BadInput(f"activation: expected a name or a SymPy expression, got {type(given).__name__}")
+        raise BadInput(f"activation: expected a name, a SymPy expression or a function, got {type(given).__name__}")
     return Activation(expr, derivative(expr), _degree(expr), name)
+
+
+def kinks(expr: sp.Expr) -> tuple[sp.Expr, ...]:
+    """Return where ``expr`` has steps or kinks, as far as they are real roots of polynomials.
+
+    >>> kinks(sp.Max(z, 0) + sp.tanh(sp.Abs(z - 1)))
+    (0, 1)
+    """
+    switches = []
+    for part in expr.atoms(sp.Heaviside, sp.Abs, sp.sign):
+        switches.append(part.args[0])
+    for part in expr.atoms(sp.Max, sp.Min):
+        first, *others = part.args
+        switches += [first - other for other in others]
+    for part in expr.atoms(sp.Piecewise):
+        switches += [condition.gts - condition.lts for _, condition in part.args if hasattr(condition, "gts")]
+    polynomials = [sp.expand(switch) for switch in switches if switch.is_polynomial(z) and switch.has(z)]
+    roots = {root for polynomial in polynomials for root in sp.real_roots(polynomial, z)}
+    return tuple(sorted(roots, key=float))
+
+
+def implemented(*exprs: sp.Expr) -> bool:
+    """Return whether an expression holds a function that the caller gave as Python code."""
+    return any(hasattr(function, "_imp_") for expr in exprs for function in expr.atoms(sp.Function))
 
 
 def canonical(expr: sp.Expr) -> sp.Expr:

@@ -17,6 +17,14 @@ class NoCriticalCutoff(BadInput):
     """The loss at infinite cut-off does not exceed the loss at zero, so no critical cut-off exists."""
 
 
+class NoFixedPoint(BadInput):
+    """The variance of a deep random network grows without bound or oscillates, or there is no signal left to compare."""
+
+
+class NoEdgeOfChaos(BadInput):
+    """The activation has no curve of critical networks, or none at the given bias."""
+
+
 class Underpowered(BadInput):
     """Too few samples for the claim that was asked to be judged."""
 

@@ -96,6 +96,8 @@ class Formula:
         What must be positive for the formula to hold.
     tolerance : float
         Relative accuracy asked of the quadrature when ``closed_form`` is False.
+    breaks : tuple of tuples of expressions
+        Where the integrand has kinks in each variable, as functions of the arguments and of earlier variables.
 
     Raises
     ------
@@ -117,6 +119,7 @@ class Formula:
     closed_form: bool | str = True
     requires: tuple[Any, ...] = ()
     tolerance: float = 1e-10
+    breaks: tuple[tuple[Any, ...], ...] = ()
 
     def __post_init__(self) -> None:
         for expression in (self.expr, self.numerical):

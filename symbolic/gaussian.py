@@ -14,13 +14,14 @@ import sympy as sp
 
 from fieldflow.symbolic import pair
 from fieldflow.symbolic.activations import CATALOGUE, Activation, activation, canonical, derivative
+from fieldflow.symbolic.activations import kinks as places
 from fieldflow.symbolic.errors import BadInput, NoClosedForm
 from fieldflow.symbolic.formula import Formula, Step, definition, step
 from fieldflow.symbolic.normal_form import Monomial, Terms, jumps, kinks, normal_form, rebuilt
 from fieldflow.symbolic.pair import DETERMINANT, Atom, det, gap
 from fieldflow.symbolic.readable import collect
 from fieldflow.symbolic.reference import Reference
-from fieldflow.symbolic.special import BivariateNormal, DifferenceOfProducts, ExpDifference, NormalCdf
+from fieldflow.symbolic.special import BivariateNormal, DifferenceOfProducts, ExpDifference, NormalCdf, NormalOrthant
 from fieldflow.symbolic.symbols import c, q, q11, q22, z
 
 Mean = tuple[sp.Expr, sp.Expr]
@@ -210,7 +211,7 @@ def _derive(first: Activation, second: Activation, mean: Mean, tolerance: float)
         return Formula(
             **common, expr=integral, domain="q11, q22 >= 0, |c| <= sqrt(q11 q22)", derived_from=("definition",),
             steps=(definition(bracket, integral, f"no closed form: {why}"),), closed_form=False, tolerance=tolerance,
-            numerical=_integral(first.expr, second.expr, mean, stable=True),
+            numerical=_integral(first.expr, second.expr, mean, stable=True), breaks=_breaks(first.expr, second.expr, mean),
         )  # fmt: skip
     requires = _requires(first.expr, second.expr)
     domain = "q11, q22 >= 0, |c| <= sqrt(q11 q22)" + "".join(f", {entry} > 0" for entry in requires)
@@ -235,13 +236,24 @@ def _requires(*expressions: sp.Expr) -> tuple[sp.Expr, ...]:
             sp.expand((1 - 2 * alphas[0] * q11) * (1 - 2 * alphas[1] * q22) - 4 * alphas[0] * alphas[1] * c**2))  # fmt: skip
 
 
+_SCALE = sp.sqrt(sp.Max(q11, sp.Rational(1, 10**290)))
+_REST = sp.Max(0, q22 - (c / _SCALE) ** 2)
+"""√q11 and the variance of v given u, also for q11 = 0."""
+
+
+def _breaks(sigma: sp.Expr, tau: sp.Expr, mean: Mean) -> tuple[tuple[sp.Expr, ...], ...]:
+    """Return the kinks of the integrand in x, and in y given x."""
+    x = sp.Symbol("x", real=True)
+    spread = sp.sqrt(sp.Max(_REST, sp.Rational(1, 10**290)))
+    in_x = tuple((place - mean[0]) / _SCALE for place in places(sigma))
+    in_y = tuple((place - mean[1] - c / _SCALE * x) / spread for place in places(tau))
+    return in_x, in_y
+
+
 def _integral(sigma: sp.Expr, tau: sp.Expr, mean: Mean, *, stable: bool = False) -> sp.Expr:
     """Return the expectation as an integral over whitened variables x, y; ``stable``: defined for q11 = 0 too."""
     x, y = sp.symbols("x y", real=True)
-    rest, scale = DETERMINANT / q11, sp.sqrt(q11)
-    if stable:
-        scale = sp.sqrt(sp.Max(q11, sp.Rational(1, 10**290)))
-        rest = sp.Max(0, q22 - (c / scale) ** 2)
+    rest, scale = (_REST, _SCALE) if stable else (DETERMINANT / q11, sp.sqrt(q11))
     u = mean[0] + sp.sqrt(q11) * x
     v = mean[1] + c / scale * x + sp.sqrt(rest) * y
     weight = sp.exp(-(x**2 + y**2) / 2) / (2 * sp.pi)
@@ -255,7 +267,7 @@ def _steps(bracket: Any, sigma: sp.Expr, tau: sp.Expr, mean: Mean, value: Expect
     inside = _inside(max(alphas, default=0))
     tilted = any(m.alpha != 0 or m.beta != 0 for expr in (sigma, tau) for m in normal_form(expr))
     plain = value.carried.subs({det: DETERMINANT, gap: q11 + q22 - 2 * c}, simultaneous=True)
-    for function in (ExpDifference, NormalCdf):
+    for function in (ExpDifference, NormalCdf, NormalOrthant):
         plain = plain.replace(function, lambda *args, f=function: f(*args).doit())
     return (
         *(one for label, expr in forms.items() for one in _normal_form_steps(expr, label)),
@@ -327,7 +339,10 @@ def second_moment(sigma: Any) -> Formula:
     except NoClosedForm as reason:
         why = str(reason).removeprefix("sigma: ")
         steps = (definition(bracket, integral, f"no closed form: {why}"),)
-        return Formula(**common, expr=integral, derived_from=("definition",), steps=steps, closed_form=False)
+        breaks = (tuple(place / sp.sqrt(sp.Max(q, sp.Rational(1, 10**290))) for place in places(known.expr)),)
+        return Formula(
+            **common, expr=integral, derived_from=("definition",), steps=steps, closed_form=False, breaks=breaks
+        )
     exact = diagonal(value.exact)
     return Formula(
         **common,

@@ -13,7 +13,7 @@ import sympy as sp
 from fieldflow.symbolic import stein
 from fieldflow.symbolic.errors import NoClosedForm
 from fieldflow.symbolic.normal_form import Gate, Monomial
-from fieldflow.symbolic.special import BivariateNormal, Dawson, NormalCdf
+from fieldflow.symbolic.special import BivariateNormal, Dawson, NormalCdf, NormalOrthant
 from fieldflow.symbolic.symbols import c, q11, q22
 
 det = sp.Symbol("D", nonnegative=True)
@@ -179,9 +179,17 @@ class _Base:
             yield sp.Rational(1, 4), one, one
             yield sign / (2 * sp.pi), exact, sign * stable
             return
-        scaled = [self.own[g] * _sqrt(self.law.delta) / root for g, root in ((1, first), (2, second))]
-        both = BivariateNormal(*scaled, self.cross / (first * second))
-        yield one, both, both
+        h, k = (_exactly(self.own[g]) * _sqrt(self.law.delta) / root for g, root in ((1, first), (2, second)))
+        both = BivariateNormal(h, k, self.cross / (first * second))
+        yield one, both, NormalOrthant(*both.args, *(self._conditional(g) for g in (1, 2)))
+
+    def _conditional(self, given: int) -> sp.Expr:
+        """Return (mean of the other gate)/(its deviation), given that gate ``given`` is zero: what Owen's T needs."""
+        other = 3 - given
+        mean = self.own[other] - self.cross * self.own[given] / self.variance[given]
+        top, bottom = sp.fraction(_exactly(mean))
+        spread = sp.sqrt(self.joint / _exactly(self.variance[given]))
+        return with_determinant(top) / bottom / spread
 
     def _oscillating(self, number: int, exponent: sp.Expr) -> Iterator[tuple[sp.Expr, sp.Expr, sp.Expr, sp.Expr]]:
         """Yield weight·P(s > 0) for an imaginary mean ih of s: erf(iy) = 2i/√π·e^{y²}·Dawson(y)."""
@@ -235,3 +243,17 @@ def _sqrt(square: sp.Expr) -> sp.Expr:
     parts = [_primitive(part) for part in (top, bottom)]
     roots = [sp.sqrt(content) * sp.sqrt(inner) for content, inner in parts]
     return roots[0] / roots[1]
+
+
+def with_determinant(polynomial: sp.Expr) -> sp.Expr:
+    """Return the polynomial, or its form in D if that has fewer negative coefficients or fewer terms."""
+    even = sp.Poly(sp.expand(polynomial), c)
+    if any(power % 2 for (power,) in even.monoms()):
+        return polynomial
+    other = sp.expand(sum(value * (q11 * q22 - det) ** (power // 2) for (power,), value in even.terms()))
+    return min((polynomial, other), key=_roughness)
+
+
+def _roughness(polynomial: sp.Expr) -> tuple[int, int]:
+    terms = sp.Add.make_args(polynomial)
+    return sum(1 for term in terms if term.could_extract_minus_sign()), len(terms)

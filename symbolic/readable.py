@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import sympy as sp
 
-from fieldflow.symbolic.pair import DETERMINANT, Atom, det, gap
+from fieldflow.symbolic.pair import DETERMINANT, Atom, det, gap, with_determinant
 from fieldflow.symbolic.special import ExpDifference
 from fieldflow.symbolic.symbols import c, q11, q22
 
@@ -65,21 +65,7 @@ def _tidy(expr: sp.Expr) -> sp.Expr:
 
 def _stable(coefficient: sp.Expr) -> sp.Expr:
     """Return a factored rational function with each factor in the form that subtracts least."""
-    return coefficient.replace(lambda part: part.is_Add and part.is_polynomial(), _with_determinant)
-
-
-def _with_determinant(polynomial: sp.Expr) -> sp.Expr:
-    """Return the polynomial, or its form in D if that has fewer negative coefficients or fewer terms."""
-    even = sp.Poly(sp.expand(polynomial), c)
-    if any(power % 2 for (power,) in even.monoms()):
-        return polynomial
-    other = sp.expand(sum(value * (q11 * q22 - det) ** (power // 2) for (power,), value in even.terms()))
-    return min((polynomial, other), key=_roughness)
-
-
-def _roughness(polynomial: sp.Expr) -> tuple[int, int]:
-    terms = sp.Add.make_args(polynomial)
-    return sum(1 for term in terms if term.could_extract_minus_sign()), len(terms)
+    return coefficient.replace(lambda part: part.is_Add and part.is_polynomial(), with_determinant)
 
 
 def _stable_exponents(factor: sp.Expr) -> sp.Expr:

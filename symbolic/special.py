@@ -145,6 +145,22 @@ class BivariateNormal(sp.Function):
         return _raised(rf"\Phi_{{2}}\left({h}, {k}; {rho}\right)", exp)
 
 
+class NormalOrthant(sp.Function):
+    """Φ₂(h, k; ρ) with (k - ρh)/√(1-ρ²) and (h - ρk)/√(1-ρ²) given, which cancel for strong correlation."""
+
+    nargs = 5
+
+    def doit(self, **hints: Any) -> sp.Expr:
+        """Return the bivariate normal probability."""
+        return BivariateNormal(*self.args[:3])
+
+    def _eval_evalf(self, prec: int) -> sp.Expr:
+        return self.doit()._eval_evalf(prec)
+
+    def _latex(self, printer: Any, exp: str | None = None) -> str:
+        return _raised(str(printer._print(self.doit())), exp)
+
+
 def dawson(x: Any) -> Any:
     """Return Dawson's integral at mpmath's working precision."""
     return mpmath.sqrt(mpmath.pi) / 2 * mpmath.exp(-(x**2)) * mpmath.erfi(x)

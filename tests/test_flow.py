@@ -1,6 +1,8 @@
 """TrainingFlow against the process trained step by step, its limits, and its refusals."""
 
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -96,3 +98,28 @@ def test_bad_arguments_are_named(change, key):
     x, y = arguments.pop("x_train"), arguments.pop("y_train")
     with pytest.raises(ff.errors.BadInput, match=f"^{key}"):
         ff.TrainingFlow(NET, x, y, **arguments)
+
+
+REFERENCE = json.loads((Path(__file__).parent / "data" / "kernel_reference.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    "case",
+    [c for c in REFERENCE["predict"] if c["fn"] == "gradient_descent_mse_ensemble" and c["y"] == "y1"],
+    ids=lambda c: f"t={c['t']}-reg={c['diag_reg']}-{c['diag_reg_absolute_scale']}",
+)
+@pytest.mark.parametrize(("trained", "key"), [("readout", "nngp"), ("all", "ntk")])
+def test_gradient_flow_agrees_with_neural_tangents(case, trained, key):
+    """Their learning_rate·t is twice ours (no ½ in our loss); their relative ridge is in units of tr K/n."""
+    given = {name: np.array(value) for name, value in REFERENCE["predict_inputs"].items()}
+    net = ff.MLP(3, depth=case["depth"], activation=case["act"], sigma_w=case["W_std"], sigma_b=case["b_std"])
+    kernel = (ff.nngp if trained == "readout" else ff.ntk)(net, given["x_train"])
+    ridge = case["diag_reg"] * (1.0 if case["diag_reg_absolute_scale"] else np.trace(kernel) / len(kernel))
+    flow = ff.TrainingFlow(
+        net, given["x_train"], given["y1"], method="gradient_flow", trained=trained, ridge=ridge,
+        learning_rate=case["learning_rate"] / 2, steps=float(case["t"]),
+    )  # fmt: skip
+    x = given["x_test"]
+    np.testing.assert_allclose(flow.mean(x), np.array(case[f"{key}_mean"]), atol=2e-11)
+    if ridge == 0.0:
+        np.testing.assert_allclose(flow.covariance(x), np.array(case[f"{key}_cov"]), atol=2e-11)

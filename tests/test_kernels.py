@@ -8,19 +8,27 @@ import pytest
 import sympy as sp
 
 import fieldflow as ff
+from fieldflow import memory
 
 z = sp.Symbol("z", real=True)
 REFERENCE = json.loads((Path(__file__).parent / "data" / "kernel_reference.json").read_text(encoding="utf-8"))
+DEEP = json.loads((Path(__file__).parent / "data" / "deep_kernels.json").read_text(encoding="utf-8"))
 ACTIVATIONS = {
     "identity": z,
     "relu": sp.Max(z, 0),
     "leaky_relu_0.1": sp.Max(z, 0) + sp.Rational(1, 10) * sp.Min(z, 0),
     "abs": sp.Abs(z),
+    "sign": sp.sign(z),
+    "erf": sp.erf(z),
+    "erf_0.5_0.8_0.3": sp.erf(0.8 * z) / 2 + 0.3,
+    "sin": sp.sin(z),
+    "cos": sp.cos(z),
+    "gelu": "gelu",
+    "exp_0.5_0.3": sp.exp(0.3 * z) / 2,
+    "gaussian_1_-1": sp.exp(-(z**2)),
     "poly_0.1_0.5_0.2": sp.Rational(1, 10) + z / 2 + z**2 / 5,
     "rect_monomial_2": sp.Max(z, 0) ** 2,
 }
-
-
 def network(activation, depth, sigma_b):
     return ff.MLP(3, depth=depth, activation=activation, sigma_w=REFERENCE["sigma_w"], sigma_b=sigma_b)
 
@@ -40,15 +48,96 @@ def test_generic_inputs_agree_with_forty_digits(name, depth, sigma_b):
         assert (np.abs(found - expected) / scale).max() <= 2e-13
 
 
-@pytest.mark.parametrize("case", [c for c in REFERENCE["degenerate"] if c["act"] == "relu"], ids=str)
-def test_duplicated_and_tiny_inputs_stay_finite_and_close(case):
-    net = network("relu", case["depth"], case["b_std"])
+def read(text):
+    """Return the expression of a reference string, which is ours; user text goes through fieldflow.expression."""
+    return sp.nsimplify(sp.sympify(text, locals={"z": z}), rational=True)
+
+
+def error(found, expected):
+    """Return the largest error in units of √(K_ii K_jj), and the largest relative one."""
+    diagonal = np.sqrt(np.diag(expected))
+    unit = np.outer(diagonal, diagonal)
+    size = np.where(expected == 0, 1.0, np.abs(expected))
+    return (np.abs(found - expected) / np.where(unit == 0, 1.0, unit)).max(), (np.abs(found - expected) / size).max()
+
+
+def deep(case, inputs):
+    net = ff.MLP(
+        3,
+        depth=case["depth"],
+        activation=tuple(read(text) for text in case["activations"]),
+        sigma_w=float(case["sigma_w"]),
+        sigma_b=float(case["sigma_b"]),
+    )
+    x = np.array([[float(entry) for entry in inputs[name]] for name in case["inputs"]])
+    expected = (np.array([[float(e) for e in row] for row in case[key]]) for key in ("nngp", "ntk"))
+    return net, x, zip(ff.nngp_ntk(net, x), expected, strict=True)
+
+
+@pytest.mark.parametrize("case", REFERENCE["degenerate"], ids=lambda c: f"{c['act']}-{c['depth']}-{c['b_std']}")
+def test_duplicated_opposite_and_scaled_inputs(case):
+    net = network(case["act"], case["depth"], case["b_std"])
     x = np.array(REFERENCE["degenerate_inputs"])
-    expected, found = np.array(case["nngp"]), ff.nngp(net, x)
-    scale = np.sqrt(np.outer(np.diag(expected), np.diag(expected))) + np.finfo(float).tiny
-    assert np.isfinite(found).all()
-    assert (np.abs(found - expected) / scale).max() <= 1e-12
-    assert np.isfinite(ff.ntk(net, x)).all()
+    for found, key in zip(ff.nngp_ntk(net, x), ("nngp", "ntk"), strict=True):
+        assert error(found, np.array(case[key]))[0] <= 1e-12
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", DEEP["generic"], ids=lambda c: f"{c['name']}-{c['depth']}-{c['sigma_b']}")
+def test_three_and_five_layers_on_generic_inputs(case):
+    _, _, pairs = deep(case, DEEP["inputs"]["generic"])
+    for found, expected in pairs:
+        in_units, relative = error(found, expected)
+        assert in_units <= 1e-14
+        assert relative <= (1e-13 if case["depth"] < 5 else 1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", DEEP["degenerate"], ids=lambda c: f"{c['name']}-{c['depth']}-{c['sigma_b']}")
+def test_three_and_five_layers_on_degenerate_inputs(case):
+    """Equal, 1e-3 … 1e-9 apart, opposite, zero, 1e-8 and 1e6 large: full accuracy in units of √(K_ii K_jj)."""
+    net, x, pairs = deep(case, DEEP["inputs"]["degenerate"])
+    for found, expected in pairs:
+        assert error(found, expected)[0] <= 1e-12
+    # Rectangular calls take another path through the points, not through the numbers.
+    np.testing.assert_array_equal(ff.nngp(net, x[:3], x)[:, 3:], ff.nngp(net, x)[:3, 3:])
+
+
+def test_covariances_alone_do_not_resolve_close_points():
+    """The negative control: from (q11, c, q22) rounded to doubles the tangent kernel of close points has half the digits."""
+    points = DEEP["inputs"]["degenerate"]
+    x = np.array([[float(e) for e in points[name]] for name in ("point", "near 1e-9")])
+    x[1] = x[0] + 1e-9 * np.array([1.1, 0.7, -0.3])
+    net = network("relu", 1, 0.4)
+    c = net.sigma_b[0] ** 2 + net.sigma_w[0] ** 2 * x @ x.T / 3
+    naive = 0.25 + np.arcsin(min(1.0, c[0, 1] / np.sqrt(c[0, 0] * c[1, 1]))) / (2 * np.pi)
+    k, theta = ff.nngp_ntk(net, x)
+    slope = (theta[0, 1] - k[0, 1]) / (net.sigma_w[1] ** 2 * c[0, 1])
+    apart = net.sigma_w[0] ** 2 * np.sum((x[1] - x[0]) ** 2) / 3
+    assert 0 < 0.5 - slope < np.sqrt(apart)  # the angle is below the distance
+    assert abs(naive - slope) > 0.05 * (0.5 - slope)
+
+
+def test_threads_and_order_of_points_change_no_bit():
+    x = np.random.default_rng(0).normal(size=(400, 3))
+    net = network("gelu", 2, 0.4)
+    k, theta = ff.nngp_ntk(net, x)
+    order = np.random.default_rng(1).permutation(400)
+    for whole, permuted in zip((k, theta), ff.nngp_ntk(net, x[order], x), strict=True):
+        np.testing.assert_allclose(permuted, whole[order], rtol=1e-13)
+    np.testing.assert_array_equal(k, k.T)
+
+
+def test_a_kernel_that_would_not_fit_says_its_size(monkeypatch):
+    monkeypatch.setattr(memory, "free_memory", lambda: 1000)
+    with pytest.raises(ff.errors.BadInput, match=r"two kernels: needs .* GiB of memory"):
+        ff.nngp(network("relu", 1, 0.4), np.ones((40, 3)))
+
+
+def test_a_kink_without_a_closed_form_warns_with_its_error():
+    net = ff.MLP(3, depth=1, activation=sp.tanh(sp.Abs(z)), sigma_w=1.3)
+    with pytest.warns(ff.errors.InaccurateResult, match="relative error"):
+        ff.nngp(net, np.array(REFERENCE["inputs"]["X"]))
 
 
 def test_two_sets_equal_the_block_of_one():

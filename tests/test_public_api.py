@@ -13,6 +13,7 @@ import fieldflow
 PUBLIC = [
     "Ensemble",
     "MLP",
+    "MeanField",
     "Measurement",
     "Prediction",
     "ShellFlow",
@@ -20,6 +21,8 @@ PUBLIC = [
     "Verdict",
     "catalog",
     "derive",
+    "edge_of_chaos",
+    "edge_of_chaos_curve",
     "errors",
     "gaussian_expectation",
     "load",
