@@ -37,7 +37,7 @@ NOT_RUN = "baseline not run (--baseline PYTHON)"
 
 def ours(net, x1, x2=None):
     """Return (nngp, ntk)."""
-    return ff.nngp(net, x1, x2), ff.ntk(net, x1, x2)
+    return ff.nngp_ntk(net, x1, x2)
 
 
 def our_net(name, bias, depth, d_in):

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 import fieldflow as ff
 
-LAYERS, WIDTH, SIGMA_B = 6, 200, 0.3
+LAYERS, WIDTH, SIGMA_B = 6, 100, 0.3
 
 
 def predicted(sigma_w: float, start: float) -> float:
@@ -40,7 +40,7 @@ def main(*, quick: bool = False, seed: int = 0, out: Path | None = None) -> np.n
     critical = float(ff.edge_of_chaos("erf", SIGMA_B).sigma_w)
     scales = critical * np.array([0.7, 0.85, 1.0, 1.3, 1.8, 2.5])
     members = 200 if quick else 4000
-    samples = [sampled(float(scale), start, members=members, seed=seed) for scale in scales]
+    samples = [sampled(float(scale), start, members=members, seed=seed + i) for i, scale in enumerate(scales)]
     table = np.column_stack([scales, [predicted(float(scale), start) for scale in scales], samples])
     if out is None:
         return table
@@ -52,9 +52,9 @@ def main(*, quick: bool = False, seed: int = 0, out: Path | None = None) -> np.n
         edge = ff.edge_of_chaos_curve(activation, np.geomspace(1e-3, 4.0, 20 if quick else 200))
         lines.plot(edge.sigma_w**2, edge.sigma_b**2, color=colour, label=activation)
     lines.set(xlabel=r"weight variance $\sigma_w^2$", ylabel=r"bias variance $\sigma_b^2$", xlim=(0.5, 4), ylim=(0, 1))
-    lines.text(0.6, 0.5, "ordered")
+    lines.text(0.7, 0.25, "ordered")
     lines.text(2.9, 0.12, "chaotic")
-    lines.legend(title=r"edge of chaos, $\chi_1 = 1$", frameon=False, loc="upper right")
+    lines.legend(title=r"edge of chaos, $\chi_1 = 1$", frameon=False, loc="upper left")
 
     fine = np.linspace(scales[0], scales[-1], 20 if quick else 80)
     networks.plot(fine, [predicted(float(scale), start) for scale in fine], color="#0b5394", label="infinite width")
@@ -63,7 +63,7 @@ def main(*, quick: bool = False, seed: int = 0, out: Path | None = None) -> np.n
     )
     networks.axvline(critical, color="grey", lw=0.8, ls=":")
     networks.axhline(start, color="grey", lw=0.8, ls="--", label="first layer")
-    networks.set(xlabel=r"weight scale $\sigma_w$", ylabel=f"correlation after {LAYERS} layers", ylim=(0, 1.03))
+    networks.set(xlabel=r"weight scale $\sigma_w$", ylabel=f"correlation after {LAYERS} layers", ylim=(0, 1.02))
     networks.set_title(rf"erf, $\sigma_b$ = {SIGMA_B}; dotted: edge of chaos", fontsize=9)
     networks.legend(frameon=False, loc="lower left")
     figure.savefig(out, format="png", dpi=150, metadata={"Software": None})

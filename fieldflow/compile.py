@@ -26,8 +26,8 @@ from scipy.special import cython_special
 
 from fieldflow import codegen, inputs, quadrature_code
 from fieldflow.errors import BadInput, InaccurateResult
-from fieldflow.python_quadrature import python_quadrature
 from fieldflow.numeric.jit import cache_root, cached_in, digest_of, toolchain
+from fieldflow.python_quadrature import python_quadrature
 from fieldflow.symbolic import formula as formula_module
 from fieldflow.symbolic.activations import implemented
 from fieldflow.symbolic.formula import Formula

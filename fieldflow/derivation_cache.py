@@ -45,7 +45,7 @@ def remembered(kind: type | tuple[type, ...], build: Callable[[], T], *key: str)
     """
     root = cache_root()
     if root is None:
-        return build()
+        return cast(T, pickle.loads(pickle.dumps(build())))
     path = root / "derivations" / f"{digest_of([_sources(), *(part.encode() for part in key)])}.pickle"
     try:
         found = pickle.loads(path.read_bytes())
@@ -53,19 +53,18 @@ def remembered(kind: type | tuple[type, ...], build: Callable[[], T], *key: str)
             return cast(T, found)
     except _BROKEN:
         pass
-    result = build()
-    _keep(path, result)
-    return result
+    content = pickle.dumps(build())
+    _keep(path, content)
+    return cast(T, pickle.loads(content))  # as a later process reads it: SymPy restores (a + b)/2 as a/2 + b/2
 
 
-def _keep(path: Path, result: object) -> None:
+def _keep(path: Path, content: bytes) -> None:
     """Write under a temporary name and move into place; a disk that is full or read-only costs only the speed."""
     try:
-        content = pickle.dumps(result)
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(suffix=".tmp", dir=path.parent)
         with os.fdopen(handle, "wb") as file:
             file.write(content)
         Path(temporary).replace(path)
-    except (OSError, pickle.PicklingError, AttributeError, TypeError):
+    except OSError:
         return

@@ -12,4 +12,14 @@ from fieldflow.symbolic.errors import (
     Underpowered,
 )
 
-__all__ = ["BadInput", "InaccurateResult", "NoClosedForm", "NoCriticalCutoff", "NoEdgeOfChaos", "NoFixedPoint", "NotPositiveDefinite", "ProofFailed", "Underpowered"]
+__all__ = [
+    "BadInput",
+    "InaccurateResult",
+    "NoClosedForm",
+    "NoCriticalCutoff",
+    "NoEdgeOfChaos",
+    "NoFixedPoint",
+    "NotPositiveDefinite",
+    "ProofFailed",
+    "Underpowered",
+]

@@ -12,14 +12,25 @@ import sympy as sp
 from fieldflow.compile import compile_formula
 from fieldflow.derivation_cache import remembered
 from fieldflow.errors import BadInput
-from fieldflow.symbolic import fisher, gaussian, homogeneous, meanfield, nngp, shells, training
+from fieldflow.symbolic import fisher, gaussian, homogeneous, lemmas, meanfield, nngp, shells, training
 from fieldflow.symbolic.activations import activation, implemented
 from fieldflow.symbolic.formula import Formula
 
-__all__ = ["carried_expectation", "catalog", "compiled", "derive", "deriving", "gaussian_expectation", "pair_expectation", "second_moment"]
+__all__ = [
+    "carried_expectation",
+    "catalog",
+    "compiled",
+    "derive",
+    "deriving",
+    "gaussian_expectation",
+    "pair_expectation",
+    "second_moment",
+]
 
 _BUILDERS: dict[str, Callable[[], Formula]] = {
-    name: builder for module in (gaussian, nngp, meanfield, homogeneous, training, shells, fisher) for name, builder in module.FORMULAS.items()
+    name: builder
+    for module in (lemmas, gaussian, nngp, meanfield, homogeneous, training, shells, fisher)
+    for name, builder in module.FORMULAS.items()
 }
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from fieldflow import hermite, inputs, memory, pair_code
 from fieldflow.compile import compile_scalar
+from fieldflow.errors import BadInput
 from fieldflow.formulas import compiled, deriving, second_moment
 from fieldflow.inputs import Array
 from fieldflow.network import MLP
@@ -90,15 +91,15 @@ def _through(net: MLP, x1: Array, x2: Array | None, layers: int) -> LayerKernel:
     activations = net.activation[:layers]
     first = _Points(net, x1, layers)
     second = first if x2 is None else _Points(net, x2, layers)
-    weight = np.array([net.sigma_w[l] ** 2 * net.layer_factor(l) for l in range(layers + 1)])
-    bias = np.array([net.sigma_b[l] ** 2 for l in range(layers + 1)])
+    weight = np.array([net.sigma_w[layer] ** 2 * net.layer_factor(layer) for layer in range(layers + 1)])
+    bias = np.array([net.sigma_b[layer] ** 2 for layer in range(layers + 1)])
     with deriving():
         fill = pair_code.compiled_fill(activations)
         series = [
             part
-            for l, activation in enumerate(activations)
+            for layer, activation in enumerate(activations)
             if not pair_code.closed(activation)
-            for part in _coefficients(activation, first.variances[l], second.variances[l])
+            for part in _coefficients(activation, first.variances[layer], second.variances[layer])
         ]
     shape = (len(x1), len(x1 if x2 is None else x2))
     kernel, tangent = np.empty(shape), np.empty(shape)
@@ -123,15 +124,21 @@ class _Points:
             squares += row**2
         self.variances, self.moments = np.empty((layers + 1, len(x))), np.empty((layers, len(x)))
         self.variances[0] = compiled("nngp.input")(net.sigma_w[0], net.sigma_b[0], net.layer_factor(0), squares)
-        for l in range(layers):
-            self.moments[l] = _variance(net.activation[l], self.variances[l])
-            scales = (net.sigma_w[l + 1], net.sigma_b[l + 1], net.layer_factor(l + 1))
-            self.variances[l + 1] = compiled("nngp.recursion")(*scales, self.moments[l])
+        for layer in range(layers):
+            self.moments[layer] = _variance(net.activation[layer], self.variances[layer])
+            scales = (net.sigma_w[layer + 1], net.sigma_b[layer + 1], net.layer_factor(layer + 1))
+            self.variances[layer + 1] = compiled("nngp.recursion")(*scales, self.moments[layer])
 
 
 def _variance(activation: Activation, q: Array) -> Array:
     """Return E[σ²]; at q = 0 that is σ(0)², also where σ jumps there."""
-    value: Array = second_moment(activation.expr)(q)
+    with np.errstate(over="ignore"):
+        value: Array = second_moment(activation.expr)(q)
+    if not np.all(np.isfinite(value)):
+        worst = float(np.max(q))
+        raise BadInput(
+            f"activation: E[sigma^2] of {activation.name} exceeds the range of floats at variance {worst:.4g}"
+        )
     return np.where(q == 0.0, float(activation.expr.subs(z, 0)) ** 2, value)
 
 

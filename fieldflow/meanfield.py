@@ -235,7 +235,7 @@ def edge_of_chaos_curve(activation: Any, q: Any) -> EdgeOfChaos:
 
     >>> edge = edge_of_chaos_curve("erf", [1.0])
     >>> [round(float(value[0]), 4) for value in edge]
-    [1.3252, 0.4293, 1.0, 0.6]
+    [1.3252, 0.4291, 1.0, 0.3333]
     """
     known = _with_edge(activation)
     variance = inputs.real_array("q", q)
@@ -276,9 +276,10 @@ def edge_of_chaos(activation: Any, sigma_b: Any) -> EdgeOfChaos:
 
 def _edge_variance(known: Activation, sigma_b: float) -> float:
     """Return the smallest attracting q* of the edge at ``sigma_b``."""
-    if sigma_b == 0.0 and known.expr.subs(z, 0) == 0 and known.derivative.subs(z, 0) != 0:
-        if _edge_at(known, np.array(2.0**-20)).variance_slope <= 1.0:  # just above q = 0, where V' = 1
-            return 0.0
+    linear = known.expr.subs(z, 0) == 0 and known.derivative.subs(z, 0) != 0
+    # At q = 0 the slope V' is 1; the sign of V' - 1 just above says whether that point attracts.
+    if sigma_b == 0.0 and linear and _edge_at(known, np.array(2.0**-20)).variance_slope <= 1.0:
+        return 0.0
     low, before = 0.0, 0.0
     for octave in range(*_EDGE_OCTAVES):
         try:

@@ -30,7 +30,8 @@ def closed(activation: Activation) -> bool:
 
 def _layer(number: int, activation: Activation) -> str:
     """Return ``layer_number(q11, c, q22, D, delta)`` -> E, E', and with degree 0 or 1 the next determinant and distance."""
-    values = [carried_expectation(expr) for expr in (activation.expr, activation.derivative)]
+    found = (carried_expectation(expr) for expr in (activation.expr, activation.derivative))
+    values = [value for value in found if value is not None]
     forms = carried(activation)
     if forms is not None:
         # One arc tangent of the smaller angle serves them all.
@@ -100,18 +101,18 @@ _STORE = f"""        equal = work[k + {_SAME}] > 0.0
 def _through_layers(activations: tuple[Activation, ...], kinds: list[bool]) -> str:
     """Return ``through``: the layers one after the other, each over all points of a tile."""
     lines = [f"\ndef through(i, low, width, work, first, second, at, over, weight, bias{_coefficient_names(kinds)}):"]
-    for l, (activation, is_closed) in enumerate(zip(activations, kinds, strict=True)):
+    for layer, (activation, is_closed) in enumerate(zip(activations, kinds, strict=True)):
         homogeneous = is_closed and carried(activation) is not None
         outputs = "e, slope, determinant, distance" if homogeneous else "e, slope"
-        lines.append(_LOAD + (f"    at_1 = at[{l}, i]\n" if homogeneous else ""))
+        lines.append(_LOAD + (f"    at_1 = at[{layer}, i]\n" if homogeneous else ""))
         for part in (_CLOSED if is_closed else _SERIES, _CARRIED if homogeneous else _RECOMPUTED, _STORE):
             lines.append(part)
-        lines = [*lines[:-4], "".join(lines[-4:]).format(l=l, n=l + 1, outputs=outputs)]
+        lines = [*lines[:-4], "".join(lines[-4:]).format(l=layer, n=layer + 1, outputs=outputs)]
     return "\n".join([*lines, "    return None", ""])
 
 
 def _coefficient_names(kinds: list[bool]) -> str:
-    return "".join(f", first_{l}, second_{l}" for l, is_closed in enumerate(kinds) if not is_closed)
+    return "".join(f", first_{layer}, second_{layer}" for layer, is_closed in enumerate(kinds) if not is_closed)
 
 
 _SERIES_SOURCE = '''
@@ -192,7 +193,9 @@ def compiled_fill(activations: tuple[Activation, ...]) -> Any:
     """Return ``fill`` for a network with these hidden activations; it releases the GIL."""
     kinds = [closed(activation) for activation in activations]
     names = _coefficient_names(kinds)
-    sources = [_layer(l, a) for l, (a, is_closed) in enumerate(zip(activations, kinds, strict=True)) if is_closed]
+    sources = [
+        _layer(layer, a) for layer, (a, is_closed) in enumerate(zip(activations, kinds, strict=True)) if is_closed
+    ]
     if not all(kinds):
         sources.append(_SERIES_SOURCE)
     sources += [_recursions(), _through_layers(activations, kinds), _FILL.format(names=names)]

@@ -18,8 +18,8 @@ SECTIONS = (
         "Gaussian expectations",
         r"Everything at infinite width rests on averages over jointly Gaussian pre-activations $u, v$ with variances "
         r"$q_{11}, q_{22}$ and covariance $c$. Stein's lemma removes powers, Price's theorem turns a derivative with respect "
-        r"to $c$ into derivatives of the activations.",
-        ("expectation", "second_moment"),
+        r"to $c$ into derivatives of the activations, and exponentials tilt the Gaussian.",
+        ("lemma", "expectation", "second_moment"),
     ),
     Section(
         "Kernels",

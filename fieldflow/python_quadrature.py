@@ -26,7 +26,9 @@ def python_quadrature(integral: sp.Integral, args: tuple[sp.Symbol, ...]) -> Cal
         try:
             terms = np.broadcast_to(np.asarray(integrand(*values, *grid), dtype=np.float64), grid[0].shape)
         except (TypeError, ValueError) as error:
-            raise BadInput(f"sigma: expected a function from arrays to real arrays of the same shape: {error}") from error
+            raise BadInput(
+                f"sigma: expected a function from arrays to real arrays of the same shape: {error}"
+            ) from error
         cell = h ** len(variables)
         return float(np.sum(terms)) * cell, float(np.sum(np.abs(terms))) * cell
 

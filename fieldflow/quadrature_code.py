@@ -25,10 +25,10 @@ def _integrate(tolerance, {names}):
     return before, error
 '''
 
-_OUTER = '''
+_OUTER = """
 def integrate({names}, tolerance, result, error):
     result[0], error[0] = _integrate(tolerance, {names})
-'''
+"""
 
 _TRAPEZOID = '''
 def _total(h, {names}):

@@ -8,11 +8,12 @@ where the expectation factorises.  What is outside that span is left as an integ
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import pairwise
 from typing import Any
 
 import sympy as sp
 
-from fieldflow.symbolic import pair
+from fieldflow.symbolic import lemmas, pair
 from fieldflow.symbolic.activations import CATALOGUE, Activation, activation, canonical, derivative
 from fieldflow.symbolic.activations import kinks as places
 from fieldflow.symbolic.errors import BadInput, NoClosedForm
@@ -29,11 +30,7 @@ Mean = tuple[sp.Expr, sp.Expr]
 _CENTRED: Mean = (sp.Integer(0), sp.Integer(0))
 _ONE: Terms = {Monomial(): sp.Integer(1)}
 
-REFERENCES = (
-    Reference("stein1981estimation", "Lemma 1"),
-    Reference("price1958useful", "theorem"),
-    Reference("cho2009kernel", "Sec. 2.1"),
-)
+_ARC_COSINE = Reference("cho2009kernel", "Sec. 2.1")
 
 
 @dataclass(frozen=True)
@@ -92,53 +89,6 @@ def average(terms: Terms, mean: sp.Expr, variance: sp.Expr) -> sp.Expr:
     location = sp.Symbol("m", real=True)
     value = _unsorted(terms, _ONE, (sp.Integer(0) if mean == 0 else location, sp.Integer(0)))
     return value.subs({q11: variance, location: mean}, simultaneous=True)
-
-
-@cache
-def price_steps() -> tuple[Step, ...]:
-    """Return the proof of the base pair: its derivative is E[δ(u)δ(v)], its value at c = 0 is 1/2·1/2."""
-    exact, _ = pair.orthant(c, sp.sqrt(q11 * q22), DETERMINANT)
-    both = sp.Rational(1, 4) + exact / (2 * sp.pi)
-    density = 1 / (2 * sp.pi * sp.sqrt(q11 * q22 - c**2))
-    return (
-        step(sp.diff(both, c), density, "Price: d/dc E[theta theta] = E[delta delta]", where=_inside(0)),
-        step(both.subs(c, 0), sp.Rational(1, 2) ** 2, "at c = 0 the expectation factorises"),
-    )
-
-
-@cache
-def stein_steps() -> tuple[Step, ...]:
-    """Return the proof of Stein's lemma in one variable: z·density = -q·(density)', then integration by parts."""
-    density = sp.exp(-(z**2) / (2 * q11)) / sp.sqrt(2 * sp.pi * q11)
-    return (step(z * density, -q11 * sp.diff(density, z), "Stein's lemma: z N(z; 0, q) = -q N'(z; 0, q), by parts"),)
-
-
-@cache
-def tilt_steps() -> tuple[Step, ...]:
-    """Return the proof that the tilted law of ``pair.tilt`` is the product of the density and the exponentials."""
-    a, b = sp.symbols("alpha_1 alpha_2", negative=True)
-    beta, gamma, u, v = sp.symbols("beta_1 beta_2 u v", real=True)
-    law = pair.tilt(Monomial(0, a, beta), Monomial(0, b, gamma), _CENTRED)
-    plain = -(q22 * u**2 - 2 * c * u * v + q11 * v**2) / (2 * DETERMINANT)
-    x, y = u - law.mean[0], v - law.mean[1]
-    # The tilted covariance is cov/delta and its determinant D/delta.
-    tilted = -(law.cov[2] * x**2 - 2 * law.cov[1] * x * y + law.cov[0] * y**2) / (2 * det)
-    return (
-        step(
-            plain + a * u**2 + beta * u + b * v**2 + gamma * v,
-            (tilted + law.log_weight).subs(det, DETERMINANT),
-            "completing the square: the exponentials tilt the Gaussian",
-            where=_inside(0),
-        ),
-    )
-
-
-def _inside(alpha: Any) -> dict[sp.Symbol, sp.Expr]:
-    """Return substitutions that keep points inside the domain: |c| < √(q11 q22), and small variances if α > 0."""
-    left, right = q11, q22
-    if alpha > 0:
-        left, right = (variance / (1 + variance) / (8 * alpha) for variance in (q11, q22))
-    return {q11: left, q22: right, c: sp.sqrt(left * right) * c / sp.sqrt(1 + c**2)}
 
 
 def gaussian_expectation(
@@ -200,7 +150,6 @@ def _derive(first: Activation, second: Activation, mean: Mean, tolerance: float)
         "lhs": sp.Symbol(r"\mathrm{E}[\sigma(u)\,\tau(v)]" if first != second else r"\mathrm{E}[\sigma(u)\,\sigma(v)]"),
         "args": (q11, c, q22, *(entry for entry in mean if entry.is_Symbol)),
         "validity": "exact",
-        "references": REFERENCES,
     }
     bracket = sp.Function("E")(first.expr.subs(z, sp.Symbol("u")) * second.expr.subs(z, sp.Symbol("v")))
     try:
@@ -219,7 +168,8 @@ def _derive(first: Activation, second: Activation, mean: Mean, tolerance: float)
         **common,
         expr=value.exact,
         domain=domain,
-        derived_from=("Stein's lemma", "Price's theorem"),
+        references=(_ARC_COSINE,) if None not in (first.degree, second.degree) and value.exact.has(sp.asin) else (),
+        derived_from=_lemmas(first.expr, second.expr, value),
         steps=_steps(bracket, first.expr, second.expr, mean, value),
         numerical=value.numerical,
         closed_form="special" if value.special else True,
@@ -260,21 +210,30 @@ def _integral(sigma: sp.Expr, tau: sp.Expr, mean: Mean, *, stable: bool = False)
     return sp.Integral(sigma.subs(z, u) * tau.subs(z, v) * weight, (x, -sp.oo, sp.oo), (y, -sp.oo, sp.oo))
 
 
+def _lemmas(sigma: sp.Expr, tau: sp.Expr, value: Expectation) -> tuple[str, ...]:
+    """Return the lemmas behind a closed form, each proved once per process before anything is built on it."""
+    monomials = [m for expr in (sigma, tau) for m in normal_form(expr)]
+    used = [lemmas.stein()]
+    if any(m.alpha != 0 or m.beta != 0 for m in monomials):
+        used.append(lemmas.tilt())
+    if value.exact.has(sp.asin, BivariateNormal):
+        used.append(lemmas.price())
+    return tuple(formula.name for formula in used)
+
+
 def _steps(bracket: Any, sigma: sp.Expr, tau: sp.Expr, mean: Mean, value: Expectation) -> tuple[Step, ...]:
     exact = value.exact
     forms = {"sigma": sigma} if sigma == tau else {"sigma": sigma, "tau": tau}
     alphas = [m.alpha for expr in (sigma, tau) for m in normal_form(expr)]
-    inside = _inside(max(alphas, default=0))
-    tilted = any(m.alpha != 0 or m.beta != 0 for expr in (sigma, tau) for m in normal_form(expr))
+    inside = lemmas.inside(max(alphas, default=0))
     plain = value.carried.subs({det: DETERMINANT, gap: q11 + q22 - 2 * c}, simultaneous=True)
     for function in (ExpDifference, NormalCdf, NormalOrthant):
         plain = plain.replace(function, lambda *args, f=function: f(*args).doit())
     return (
         *(one for label, expr in forms.items() for one in _normal_form_steps(expr, label)),
-        *(tilt_steps() if tilted else ()),
-        *stein_steps(),
-        *(price_steps() if exact.has(sp.asin) else ()),
-        definition(bracket, exact, "Stein's lemma on every power (its slope in c and its start follow)"),
+        definition(
+            bracket, exact, "tilt, Stein's lemma on every power, the base pairs (its slope in c and its start follow)"
+        ),
         step(sp.diff(exact, c), _price(sigma, tau, mean), "Price: d/dc E[sigma tau] = E[sigma' tau']", where=inside),
         step(
             exact.subs(c, 0),
@@ -293,7 +252,7 @@ def _normal_form_steps(expr: sp.Expr, label: str) -> Iterator[Step]:
     if not places:
         yield step(expr, rebuilt(terms), f"normal form of {label}")
         return
-    between = [(low + high * x) / (1 + x) for low, high in zip(places, places[1:], strict=False)]
+    between = [(low + high * x) / (1 + x) for low, high in pairwise(places)]
     for point in (places[0] - x, *between, places[-1] + x):
         yield step(expr.subs(z, point), rebuilt(terms).subs(z, point), f"normal form of {label} at z = {point}")
 
@@ -328,7 +287,7 @@ def second_moment(sigma: Any) -> Formula:
     known = activation(sigma)
     common = {
         "name": f"second_moment.{known.name}", "lhs": sp.Symbol(r"\mathrm{E}[\sigma(z)^2]"), "args": (q,),
-        "domain": "q >= 0", "validity": "exact", "references": REFERENCES[:1],
+        "domain": "q >= 0", "validity": "exact",
     }  # fmt: skip
     bracket = sp.Function("E")(known.expr**2)
     x = sp.Symbol("x", real=True)
@@ -347,7 +306,7 @@ def second_moment(sigma: Any) -> Formula:
     return Formula(
         **common,
         expr=exact,
-        derived_from=("Stein's lemma", "Price's theorem"),
+        derived_from=_lemmas(known.expr, known.expr, value),
         steps=(
             definition(bracket, exact, "u = v: the pair form at c = q11 = q22"),
             *_stein_in_one_variable(known.expr, exact),

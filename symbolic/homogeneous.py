@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import sympy as sp
 
-from fieldflow.symbolic.activations import Activation, activation
+from fieldflow.symbolic.activations import Activation
 from fieldflow.symbolic.formula import Formula, Step, step
 from fieldflow.symbolic.gaussian import expectation
 from fieldflow.symbolic.pair import DETERMINANT, det, gap
@@ -45,8 +45,7 @@ def rectifier() -> Carried:
     return Carried(
         (
             half**2 * (det - 2 * share * c * _BOW - share**2 * _BOW**2),
-            half**2
-            * (det + share * (2 - share) * c**2 - 2 * share * (1 - share) * c * _BOW - share**2 * _BOW**2),
+            half**2 * (det + share * (2 - share) * c**2 - 2 * share * (1 - share) * c * _BOW - share**2 * _BOW**2),
         ),
         (half * (gap - 2 * share * _BOW), half * (opposite - 2 * (2 - share) * c - 2 * share * _BOW)),
     )
@@ -71,6 +70,7 @@ def quarter_turn_minus_angle() -> sp.Expr:
 def carried(known: Activation) -> tuple[sp.Expr, sp.Expr] | None:
     """Return determinant and distance for an activation of degree 0 or 1, None for others.
 
+    >>> from fieldflow.symbolic.activations import activation
     >>> carried(activation("erf")) is None
     True
     """

@@ -120,7 +120,7 @@ def variance_slope() -> Formula:
         references=DEPTH_SCALES,
         derived_from=("meanfield.fixed_point",),
         steps=(
-            step(sp.diff(mapped, q), (sigma_w**2 * RATE).subs(RATE, sp.diff(moment, q)), "slope of the length map"),
+            step(sp.diff(mapped, q).subs(sp.diff(moment, q), RATE), sigma_w**2 * RATE, "slope of the length map"),
             *_rate_steps(),
         ),
     )
@@ -171,11 +171,8 @@ def correlation_map() -> Formula:
 @cache
 def correlation_slope() -> Formula:
     """Return χ = dC/dc = σ_w² E[σ'(u)σ'(v)]: how much one layer shrinks a small change of the correlation."""
-    pair = sp.Function("K")
-    mapped = correlation_map().expr.subs(E_PAIR, pair(c * FIXED))
-    inner = sp.Symbol("k", real=True)
-    chained = sp.diff(mapped, c).subs(pair(c * FIXED), 0).doit()
-    price = sp.diff(pair(inner), inner).subs(inner, c * FIXED)
+    # To first order in c, with Price's E[σ'σ'] as the slope of the expectation in the covariance c q*.
+    mapped = correlation_map().expr.subs(E_PAIR, sp.Symbol("E_0") + SLOPE_PAIR * c * FIXED)
     erf = activation("erf")
     left, right = (gaussian.expectation_value(sigma, sigma) for sigma in (erf.expr, erf.derivative))
     return Formula(
@@ -188,8 +185,8 @@ def correlation_slope() -> Formula:
         references=DEPTH_SCALES,
         derived_from=("meanfield.correlation_map",),
         steps=(
-            step(chained, sigma_w**2 * price, "chain rule: Cov = c q*"),
             price_step(),
+            step(sp.diff(mapped, c), sigma_w**2 * SLOPE_PAIR, "chain rule: Cov = c q*"),
             step(sp.diff(left, c), right, "Price's theorem for sigma = erf", where=_INSIDE),
         ),
     )

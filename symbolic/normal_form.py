@@ -29,8 +29,8 @@ class Monomial:
     """z^power · exp(alpha z² + beta z) · gate."""
 
     power: int = 0
-    alpha: sp.Expr = sp.Integer(0)
-    beta: sp.Expr = sp.Integer(0)
+    alpha: sp.Expr = sp.S.Zero
+    beta: sp.Expr = sp.S.Zero
     gate: Gate | None = None
 
 
@@ -126,7 +126,8 @@ def _terms(expr: sp.Expr) -> Terms:
     rule = _RULES.get(expr.func)
     if rule is None:
         raise NoClosedForm(f"sigma: {expr} is not a sum of z^n*exp(a*z^2 + b*z) times 1, a step or an erf")
-    return rule(*expr.args)
+    found: Terms = rule(*expr.args)
+    return found
 
 
 def _product(factors: list[Terms]) -> Terms:

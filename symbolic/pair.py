@@ -69,7 +69,7 @@ def orthant(x: sp.Expr, scale: sp.Expr, rest: sp.Expr) -> tuple[sp.Expr, sp.Expr
     """Return the angle A in P(s₁ > 0, s₂ > 0) = 1/4 + A/2π, exactly and for floating point: Price's theorem.
 
     ``x`` is the covariance, ``scale`` the product of the standard deviations, ``rest`` = scale² - x².  The primitive is
-    checked in ``gaussian.price_steps``.
+    checked in ``lemmas.price``.
     """
     return sp.asin(x / scale), sp.atan2(x, sp.sqrt(rest))
 
@@ -140,7 +140,9 @@ class _Base:
         for power, factor, exact, stable in parts:
             for unit, weight in _weights(power):
                 content, inner = _primitive(root)
-                yield Atom(number * factor * unit / sp.sqrt(content), inner, root / content, weight * exact, weight * stable)
+                yield Atom(
+                    number * factor * unit / sp.sqrt(content), inner, root / content, weight * exact, weight * stable
+                )
 
     def _distance(self, done: tuple[int, ...]) -> sp.Expr:
         """Return minus the exponent of the density of s_done at zero."""

@@ -91,7 +91,9 @@ def _sum_with_expm1(parts: list[tuple[sp.Expr, sp.Expr]]) -> sp.Expr:
             (
                 other
                 for other in waiting
-                if isinstance(factor, sp.exp) and isinstance(other[1], sp.exp) and sp.expand(other[0] + coefficient) == 0
+                if isinstance(factor, sp.exp)
+                and isinstance(other[1], sp.exp)
+                and sp.expand(other[0] + coefficient) == 0
             ),
             None,
         )

@@ -79,7 +79,9 @@ def test_kinks_that_are_not_found_are_an_error_estimate():
     compiled = ff.gaussian_expectation(sp.Abs(sp.sin(z))).compile()
     with pytest.warns(InaccurateResult, match="estimated error"):
         value = compiled(1.5, 0.4, 0.7)
-    finer = ff.gaussian_expectation(sp.Max(sp.sin(z), -sp.sin(z)), lambda x: np.abs(np.sin(x)), tolerance=1e-4).compile()
+    finer = ff.gaussian_expectation(
+        sp.Max(sp.sin(z), -sp.sin(z)), lambda x: np.abs(np.sin(x)), tolerance=1e-4
+    ).compile()
     assert abs(value - finer(1.5, 0.4, 0.7)) < 10 * compiled.error_estimate(1.5, 0.4, 0.7) < 1e-2
 
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -29,6 +30,8 @@ ACTIVATIONS = {
     "poly_0.1_0.5_0.2": sp.Rational(1, 10) + z / 2 + z**2 / 5,
     "rect_monomial_2": sp.Max(z, 0) ** 2,
 }
+
+
 def network(activation, depth, sigma_b):
     return ff.MLP(3, depth=depth, activation=activation, sigma_w=REFERENCE["sigma_w"], sigma_b=sigma_b)
 
@@ -129,7 +132,7 @@ def test_threads_and_order_of_points_change_no_bit():
 
 
 def test_a_kernel_that_would_not_fit_says_its_size(monkeypatch):
-    monkeypatch.setattr(memory, "free_memory", lambda: 1000)
+    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=1000))
     with pytest.raises(ff.errors.BadInput, match=r"two kernels: needs .* GiB of memory"):
         ff.nngp(network("relu", 1, 0.4), np.ones((40, 3)))
 

@@ -75,7 +75,9 @@ def test_silent_networks_have_no_correlation(activation):
 def test_tanh_agrees_with_mpmath(sigma_w, sigma_b):
     net = ff.MeanField("tanh", sigma_w, sigma_b)
     root = mpmath.findroot(
-        lambda q: sigma_b**2 + sigma_w**2 * gaussian_average(lambda x: mpmath.tanh(x) ** 2, q) - q, 1.0
+        lambda q: sigma_b**2 + sigma_w**2 * gaussian_average(lambda x: mpmath.tanh(x) ** 2, q) - q,
+        (0.05, 8.0),
+        solver="anderson",
     )
     assert net.fixed_point == pytest.approx(float(root), rel=1e-12)
     sech = lambda x: mpmath.sech(x) ** 2  # noqa: E731

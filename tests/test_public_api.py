@@ -27,9 +27,11 @@ PUBLIC = [
     "gaussian_expectation",
     "load",
     "nngp",
+    "nngp_ntk",
     "ntk",
     "run",
     "verify",
+    "write_paper",
 ]
 
 MODULES = sorted(

@@ -11,7 +11,7 @@ import sympy as sp
 
 from fieldflow.errors import BadInput, ProofFailed
 from fieldflow.formulas import catalog, derive
-from fieldflow.symbolic import gaussian, pair, shells, stein
+from fieldflow.symbolic import gaussian, lemmas, pair, shells, stein
 from fieldflow.symbolic.activations import activation
 from fieldflow.symbolic.symbols import c, q, q11, q22, z
 
@@ -87,8 +87,8 @@ def test_training_and_shell_algebra_is_proved_not_sampled():
 @pytest.fixture
 def fresh():
     """Derivations are cached per process; start and leave without what a broken lemma produced."""
-    caches = (gaussian.expectation, gaussian._derive, gaussian.second_moment, gaussian.price_steps,
-              gaussian.stein_steps, gaussian.tilt_steps, stein.pieces)  # fmt: skip
+    caches = (gaussian.expectation, gaussian._derive, gaussian.second_moment, lemmas.price, lemmas.stein,
+              lemmas.tilt, stein.pieces)  # fmt: skip
     for cached in caches:
         cached.cache_clear()
     yield
@@ -145,7 +145,7 @@ def test_inverse_functions_only_in_their_base_case():
     """asin, acos, atan, atan2 and expressions with them appear in ``pair.orthant`` and nowhere else in the engine."""
     found = {}
     folder = Path(gaussian.__file__).parent
-    for name in ("gaussian", "pair", "stein", "readable", "normal_form", "activations", "nngp"):
+    for name in ("gaussian", "lemmas", "pair", "stein", "readable", "normal_form", "activations", "nngp"):
         tree = ast.parse((folder / f"{name}.py").read_text(encoding="utf-8"))
         for function in [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]:
             for call in [node for node in ast.walk(function) if isinstance(node, ast.Call)]:
@@ -170,7 +170,9 @@ def test_a_mean_is_a_number_or_a_symbol():
     assert formula.closed_form == "special"
     numbers = gaussian.gaussian_expectation("relu", mean=(0.3, sp.Rational(-7, 10)))
     values = {q11: 2, c: sp.Rational(1, 3), q22: 1}
-    difference = formula.expr.subs(values).subs({m1: sp.Rational(3, 10), m2: sp.Rational(-7, 10)}) - numbers.expr.subs(values)
+    difference = formula.expr.subs(values).subs({m1: sp.Rational(3, 10), m2: sp.Rational(-7, 10)}) - numbers.expr.subs(
+        values
+    )
     assert abs(sp.N(difference, 20)) < 1e-18
     for bad in ((1,), (1, "x"), (sp.I, 0), (float("nan"), 0), (sp.Symbol("w"), 0), None):
         with pytest.raises(BadInput, match="mean"):
