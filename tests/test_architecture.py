@@ -46,7 +46,7 @@ def foreign_imports(tree: ast.AST, own: str) -> list[str]:
     if own == "fieldflow":
         return []
     third_party = {"sympy", "mpmath", "numpy", "scipy", "numba", "llvmlite", "matplotlib", "rich", "typer", "pydantic"}
-    third_party |= {"threadpoolctl"}
+    third_party |= {"psutil", "threadpoolctl"}
     bad = []
     for name in imports(tree):
         top = name.split(".")[0]
