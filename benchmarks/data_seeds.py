@@ -10,7 +10,7 @@ from scipy import stats
 
 from fieldflow.checks.sampling import sample
 from fieldflow.experiment import load_experiment
-from fieldflow.runner import case_of
+from fieldflow.studies.shell import case_of
 from fieldflow.workers import available_threads
 
 

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from fieldflow.checks.sampling import sample
 from fieldflow.experiment import load_experiment
-from fieldflow.runner import case_of
+from fieldflow.studies.shell import case_of
 
 
 def gram_seconds(repeats: int = 50) -> float:

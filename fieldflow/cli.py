@@ -114,7 +114,6 @@ def verify(
 
     from fieldflow.interrupt import Abandoned, interruptible
     from fieldflow.progress import Bars
-    from fieldflow.report import training_lines
     from fieldflow.runner import run
     from fieldflow.store import check_replaceable
 
@@ -134,7 +133,7 @@ def verify(
         typer.echo(result.to_json(), nl=False)
     elif not quiet:
         Console().print(result.table())
-        for line in training_lines(result.results):
+        for line in result.results["notes"]:
             typer.echo(line)
         typer.echo(f"written to {out}")
     raise typer.Exit(result.exit_code)

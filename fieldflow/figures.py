@@ -1,6 +1,9 @@
-"""What do the figures show? The numbers behind figs 8-11, kept apart from how they are drawn (and saved as JSON)."""
+"""What do figures 8-11 of the paper show for these networks? Predictions drawn through the samples."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -9,30 +12,123 @@ from fieldflow.checks.case import Case
 from fieldflow.checks.lower_layers import Independent, mixture_density, mixture_quantile
 from fieldflow.checks.sampling import Sampled
 from fieldflow.inputs import Array
+from fieldflow.picture import Line, Mark, Panel, Picture, Points
 from fieldflow.shell import ShellFlow
 
 DENSITY_POINTS = 241
 CURVE_POINTS = 160
+CUTOFF = r"cut-off $\Lambda$ (hidden output² / noise variance)"
 
 
-def case_figures(
-    case: Case, sampled: Sampled, independent: Independent, shell: ShellFlow | None, corrections: list[dict[str, Any]]
-) -> dict[str, Any]:
-    """Return the series of all figures of one network as plain lists and numbers."""
-    critical = critical_from_curve(case.grid, sampled.loss[sampled.used].mean(axis=0), case.excess)
-    return {
-        "point": case.x_stated[0].tolist(),
-        "target": float(case.y_test[0]),
-        "mode": case.mode,
-        "members": len(sampled.used),
-        "width": case.net.finite_widths[-1],
-        "measured_critical_cutoff": critical,
-        "density": [_density(case, sampled, independent, i) for i in _panels(case, critical)],
-        "loss": _loss(case, sampled, independent),
-        "moments": _moments(case, sampled, independent),
-        "infinite_width": None if shell is None else _infinite_width(case, shell),
-        "corrections": corrections,
-    }
+@dataclass(frozen=True)
+class Series:
+    """What is known about one network, for its panels."""
+
+    case: Case
+    sampled: Sampled
+    independent: Independent
+    shell: ShellFlow | None
+
+    @property
+    def title(self) -> str:
+        """Name, width and number of members."""
+        return f"{self.case.label}: N = {self.case.net.finite_widths[-1]}, {len(self.sampled.used)} members"
+
+    @cached_property
+    def critical(self) -> float | None:
+        """Λ_C read off the measured loss."""
+        case = self.case
+        return critical_from_curve(case.grid, self.sampled.loss[self.sampled.used].mean(axis=0), case.excess)
+
+    @cached_property
+    def limit(self) -> dict[str, Any] | None:
+        """The curves at infinite width, where they have a closed form."""
+        return None if self.shell is None else _infinite_width(self.case, self.shell)
+
+
+def pictures(networks: Sequence[Series]) -> list[Picture]:
+    """Return figures 8-11, with a panel or a row of panels for each network."""
+    densities = [
+        _density_panel(series, i, rf"{series.case.label}: $\Lambda$ = {series.case.cutoffs[i]:g}", single=False)
+        for series in networks
+        for i in _panels(series.case, series.critical)
+    ]
+    return [
+        Picture(
+            "fig08",
+            "Distribution of the trained output at the first stated test input (Fig.~8 of the paper): samples, the "
+            "predicted mixture of Gaussians over independent hidden draws, and the single Gaussian with the sample's mean "
+            "and variance.",
+            [_density_panel(series, 0, series.title + ", trained", single=True) for series in networks],
+        ),
+        Picture(
+            "fig09",
+            "Test loss along the information-shell flow (Fig.~9). The line is bias squared plus variance over "
+            "independent hidden draws; points are sample means with standard errors, squares medians.",
+            [_loss_panel(series) for series in networks],
+        ),
+        Picture(
+            "fig10",
+            "Distribution of the output at four cut-offs (Fig.~10).",
+            densities,
+            columns=2 if len(networks) == 1 else 4,
+        ),
+        Picture(
+            "fig11",
+            "Mean and standard deviation of the output at the first stated test input along the flow (Fig.~11).",
+            [panel for series in networks for panel in _moment_panels(series)],
+        ),
+    ]
+
+
+def _density_panel(series: Series, i: int, title: str, *, single: bool) -> Panel:
+    part = _density(series.case, series.sampled, series.independent, i)
+    bins, at = np.array(part["bins"]), np.array(part["at"])
+    drawn: list[Line | Points | Mark] = [
+        Points(0.5 * (bins[1:] + bins[:-1]), part["histogram"], part["histogram_error"], "samples", marker="."),
+        Line(at, part["mixture"], "mixture over independent hidden draws"),
+    ]
+    if single:
+        scaled = (at - part["gaussian_mean"]) / part["gaussian_std"]
+        curve = np.exp(-0.5 * scaled**2) / (np.sqrt(2.0 * np.pi) * part["gaussian_std"])
+        drawn.append(Line(at, curve, "single Gaussian (sample mean, variance)", "alternative", dashed=True))
+    drawn.append(Mark(float(series.case.y_test[0]), "target"))
+    limits = (float(bins[0]), float(bins[-1]))
+    return Panel(drawn, r"$f_\Lambda(x)$ (target units)", "density", title, xlim=limits, ylim=(0.0, None))
+
+
+def _loss_panel(series: Series) -> Panel:
+    loss, limit = _loss(series.case, series.sampled, series.independent), series.limit
+    x = loss["cutoff"]
+    drawn: list[Line | Points | Mark] = [
+        Line(x, loss["predicted_mean"], "bias² + variance, independent draws"),
+        Points(x, loss["mean"], loss["mean_error"], "mean over members"),
+        Points(x, loss["median"], None, "median over members", "alternative", "s"),
+    ]
+    if limit is not None:
+        drawn.append(Line(limit["cutoff"], limit["loss"], "infinite width, closed form", "limit", dashed=True))
+        drawn.append(Mark(limit["critical_cutoff"], r"$\Lambda_C$, closed form", role="limit"))
+    elif series.critical is not None:
+        drawn.append(Mark(series.critical, r"$\Lambda_C$, measured"))
+    return Panel(drawn, CUTOFF, "test loss (target units²)", series.title, xscale="cutoff", yscale="log")
+
+
+def _moment_panels(series: Series) -> list[Panel]:
+    moments, limit = _moments(series.case, series.sampled, series.independent), series.limit
+    panels = []
+    for name, word in (("mean", "mean"), ("std", "std. deviation")):
+        drawn: list[Line | Points | Mark] = [
+            Line(moments["cutoff"], moments[f"predicted_{name}"], "independent hidden draws"),
+            Points(moments["cutoff"], moments[name], moments[f"{name}_error"], "samples"),
+        ]
+        if limit is not None:
+            drawn.append(Line(limit["cutoff"], limit[name], "infinite width, closed form", "limit", dashed=True))
+        if name == "mean":
+            drawn.append(Mark(float(series.case.y_test[0]), "target", vertical=False))
+        label = rf"{word} of $f_\Lambda(x)$ (target units)"
+        title, scale = (series.title, "linear") if name == "mean" else ("", "log")
+        panels.append(Panel(drawn, CUTOFF, label, title, xscale="cutoff", yscale=scale))
+    return panels
 
 
 def critical_from_curve(grid: Array, loss: Array, excess: float) -> float | None:

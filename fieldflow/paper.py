@@ -97,7 +97,7 @@ class Paper:
         for place, text in self.files.items():
             write_text(fresh / place, text)
         if self.figures is not None:
-            plotting.save_all(fresh / "figures", self.figures)
+            plotting.save_all(fresh / "figures", self.figures["pictures"])
 
 
 def prepare_paper(
@@ -145,7 +145,9 @@ def _files(formulas: Mapping[str, Formula], symbols: Mapping[str, str], result: 
             files[f"formulas/{name}-derivation.tex"] = derivation(name, formula, symbols)
     if result is not None:
         files["verdicts.tex"] = _verdicts(result)
-        files |= {f"tables/{name}.tex": text for name, text in report.run_tables(result.results).items()}
+        files |= {
+            f"tables/{name}.tex": text for name, text in report.run_tables(result.results, result.figures).items()
+        }
     files["paper.tex"] = _document(formulas, result, cited(files.values()))
     return files
 

@@ -1,6 +1,6 @@
 """What would one write about this run? The verdict table on screen, and a LaTeX report of fragments to \\input."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,31 +44,15 @@ def verdict_table(results: Mapping[str, Any]) -> Table:
     return shown
 
 
-def training_lines(results: Mapping[str, Any]) -> list[str]:
-    """Return, per network, the training loss beside the mean square of the target, and whether training underfits."""
-    lines = []
-    for label, entry in sorted(results["training"].items()):
-        scale = entry["mean_square_target"] or entry["mean_square_train_target"]
-        kind = "E y²" if entry["mean_square_target"] is not None else "mean y² of the training set"
-        line = (
-            f"{label}: training loss {entry['train_loss_median']:.4g} (median), {entry['train_loss_mean']:.4g} (mean); "
-            f"{kind} = {scale:.4g}; on the training set mean y² = {entry['mean_square_train_target']:.4g}"
-        )
-        if entry["train_loss_median"] > scale:
-            line += ". The ensemble underfits: the zero function has a smaller loss than its median member"
-        lines.append(line + ".")
-    return lines
-
-
 def write(directory: Path, results: Mapping[str, Any], figures: Mapping[str, Any]) -> None:
     """Write report.tex, its sections and tables, and the bibliography of what was used."""
-    used = _used_formulas(results)
+    used = [derive(name) for name in results["formulas"]]
     sections = {
         "conventions": conventions(results["conventions"]),
         "formulas": "\n".join([_FORMULAS_HEAD, *(_formula_tex(formula) for formula in used)]),
         **run_sections(results, figures),
     }
-    for name, text in run_tables(results).items():
+    for name, text in run_tables(results, figures).items():
         write_text(directory / "tables" / f"{name}.tex", text)
     for name in SECTIONS:
         write_text(directory / "sections" / f"{name}.tex", sections[name])
@@ -77,13 +61,11 @@ def write(directory: Path, results: Mapping[str, Any], figures: Mapping[str, Any
     write_text(directory / "report.tex", _document(results))
 
 
-def run_tables(results: Mapping[str, Any]) -> dict[str, str]:
+def run_tables(results: Mapping[str, Any], figures: Mapping[str, Any]) -> dict[str, str]:
     """Return the tables of a run by name: tables/NAME.tex of what the sections of the run input."""
-    return {
-        "fig07": _settings_table(results),
-        "verdicts": _verdict_tex(results),
-        "literature": _literature_tex(results),
-    }
+    own = {entry["name"]: table(entry["columns"], entry["header"], entry["rows"]) for entry in figures["tables"]}
+    literature = {"literature": _literature_tex(results)} if _has_literature(results) else {}
+    return {"settings": _settings_table(results), "verdicts": _verdict_tex(results), **literature, **own}
 
 
 def run_sections(results: Mapping[str, Any], figures: Mapping[str, Any]) -> dict[str, str]:
@@ -91,8 +73,8 @@ def run_sections(results: Mapping[str, Any], figures: Mapping[str, Any]) -> dict
     return {
         "summary": _summary(results),
         "verdicts": _verdict_section(results, figures),
-        "literature": _literature_section(),
-        "figures": _figures_tex(results, figures),
+        "literature": _literature_section() if _has_literature(results) else "",
+        "figures": _figures_tex(figures),
     }
 
 
@@ -130,10 +112,10 @@ def _summary(results: Mapping[str, Any]) -> str:
         rf"Of {len(judged)} families of predictions, {agree} agree with the samples.",
         r"Table~\ref{tab:settings} lists the settings, Table~\ref{tab:verdicts} the verdicts.",
         "",
-        *(escape(line) + "\n" for line in training_lines(results)),
+        *(escape(line) + "\n" for line in results["notes"]),
         r"\begin{table}[!ht]\centering",
-        r"\input{tables/fig07}",
-        r"\caption{Settings (Fig.~7 of the paper, as run).}\label{tab:settings}",
+        r"\input{tables/settings}",
+        r"\caption{Settings, as run.}\label{tab:settings}",
         r"\end{table}",
         "",
     ]
@@ -141,25 +123,27 @@ def _summary(results: Mapping[str, Any]) -> str:
 
 
 def _settings_table(results: Mapping[str, Any]) -> str:
+    """Return every key of the experiment with its value, tables of the file as prefixes."""
     resolved = results["experiment"]["resolved"]
-    rows = []
-    for network in resolved["network"]:
-        prefix = f"{network['label']}: " if len(resolved["network"]) > 1 else ""
-        rows.append(
-            [escape(prefix + "widths"), escape(" -> ".join(map(str, [network["d_in"], *network["widths"], 1])))]
-        )
-        rows.append([escape(prefix + "activations"), escape(_listed(network["activation"]))])
-        rows.append([escape(prefix + "weight scaling"), escape(network["scaling"])])
-        rows.append([escape(prefix + "sigma_w"), escape(_listed(network["sigma_w"]))])
-        rows.append([escape(prefix + "sigma_b"), escape(_listed(network["sigma_b"]))])
-    for section in ("data", "training", "fisher", "shell"):
-        for key, value in sorted(resolved[section].items()):
-            if value is not None and key != "cutoffs":
-                rows.append([escape(f"{section}: {key}"), escape(_listed(value))])
-    cutoffs = resolved["shell"]["cutoffs"]
-    rows.append([escape("shell: cutoffs"), escape(f"{len(cutoffs)} from {cutoffs[0]:g} to {cutoffs[-1]:g}")])
-    rows.append(["members", str(results["members"]["requested"])])
-    return table("ll", ["parameter", "value"], rows)
+    rows = [["members", str(results["members"]["requested"])]]
+    for key, value in sorted(resolved.items()):
+        if key not in ("name", "kind", "description", "minutes", "members", "checks"):
+            rows += [[escape(f"{place}".replace("_", " ")), escape(text)] for place, text in _flat(key, value)]
+    return table(r"lp{0.55\textwidth}", ["setting", "value"], rows)
+
+
+def _flat(place: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Yield (place, text) of every value below one key."""
+    if isinstance(value, Mapping):
+        for key, inner in sorted(value.items()):
+            yield from _flat(f"{place}: {key}", inner)
+    elif isinstance(value, list) and value and isinstance(value[0], Mapping):
+        for entry in value:
+            prefix = f"{entry['label']}" if len(value) > 1 else place
+            yield from _flat(prefix, {key: inner for key, inner in entry.items() if key != "label"})
+    elif value is not None:
+        many = isinstance(value, list) and len(value) > 12
+        yield place, f"{len(value)} from {value[0]:g} to {value[-1]:g}" if many else _listed(value)
 
 
 def _listed(value: Any) -> str:
@@ -176,24 +160,6 @@ def conventions(statements: Mapping[str, Mapping[str, str]]) -> str:
         rows += [[escape(prefix + key.replace("_", " ")), prose(str(value))] for key, value in sorted(entries.items())]
     body = table("lp{0.6\\textwidth}", ["convention", "value"], rows)
     return "\n".join([r"\section{Conventions}", r"\noindent", body])
-
-
-def _used_formulas(results: Mapping[str, Any]) -> list[Formula]:
-    """Return the formulas behind this run, in the order of the argument."""
-    methods = results["experiment"]["resolved"]["training"]["method"]
-    names = [f"training.{methods}", "fisher.readout", "shell.mean", "shell.covariance"]
-    if results["experiment"]["resolved"]["shell"]["mode"] == "prune":
-        names.append("shell.covariance_prune")
-    if any(name.endswith("/infinite-width") for name in results["joint"]):
-        names = [
-            "expectation.relu",
-            "nngp.recursion",
-            *names,
-            "shell.relu_Z",
-            "shell.sloppy_fraction",
-            "shell.critical",
-        ]
-    return [derive(name) for name in names]
 
 
 def _formula_tex(formula: Formula) -> str:
@@ -245,37 +211,19 @@ def _verdict_section(results: Mapping[str, Any], figures: Mapping[str, Any]) -> 
         r"\end{table}",
         "",
     ]
-    for label, series in sorted(figures.items()):
-        if series["corrections"]:
-            lines += _corrections(label, series)
+    for entry in figures["tables"]:
+        lines += [
+            r"\begin{table}[!ht]\centering\small",
+            rf"\input{{tables/{entry['name']}}}",
+            rf"\caption{{{entry['caption']}}}",
+            r"\end{table}",
+            "",
+        ]
     return "\n".join(lines)
 
 
-def _corrections(label: str, series: Mapping[str, Any]) -> list[str]:
-    point = series["corrections"][0]["point"]
-    chosen = [entry for entry in series["corrections"] if entry["point"] == point]
-    finite = int(chosen[0]["widths"][-1])
-    rows = [
-        [
-            entry["name"],
-            number(entry["cutoff"], 3),
-            number(entry["predicted"]),
-            with_error(entry["a"], entry["a_error"]),
-            with_error(entry["b"], entry["b_error"]),
-            with_error(entry["values"][-1], entry["errors"][-1]),
-        ]
-        for entry in chosen
-    ]
-    place = ", ".join(f"{value:.3g}" for value in point)
-    return [
-        r"\begin{table}[!ht]\centering\small",
-        table("lrrrrr", ["moment", r"$\Lambda$", r"$N=\infty$", "$a$", "$b$", rf"at $N={finite}$"], rows),
-        rf"\caption{{{escape(label)}: fit $a + b/N + c/N^2$ of the Rao--Blackwellised moments at $x=({place})$. The intercept",
-        r"$a$ is judged against the infinite-width flow (column $N=\infty$); $b$ and the value at finite $N$ are reported, not",
-        r"judged.}",
-        r"\end{table}",
-        "",
-    ]
+def _has_literature(results: Mapping[str, Any]) -> bool:
+    return any(check["claim"] == "literature" for check in results["checks"])
 
 
 def _literature_tex(results: Mapping[str, Any]) -> str:
@@ -305,26 +253,14 @@ def _literature_section() -> str:
     )
 
 
-def _figures_tex(results: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
-    captions = {
-        "fig08": "Distribution of the trained output at the first stated test input (Fig.~8 of the paper): samples, the "
-        "predicted mixture of Gaussians over independent hidden draws, and the single Gaussian with the sample's mean and "
-        "variance.",
-        "fig09": "Test loss along the information-shell flow (Fig.~9). The line is bias squared plus variance over "
-        "independent hidden draws; points are sample means with standard errors, squares medians.",
-        "fig10": "Distribution of the output at four cut-offs (Fig.~10).",
-        "fig11": "Mean and standard deviation of the output at the first stated test input along the flow (Fig.~11).",
-    }
-    lines = [
-        r"\section{Figures}",
-        r"Figures~\ref{fig:fig08}--\ref{fig:fig11} follow Figs.~8--11 of the paper, with the predictions drawn through the",
-        r"samples.",
-    ]
-    for name, caption in captions.items():
+def _figures_tex(figures: Mapping[str, Any]) -> str:
+    lines = [r"\section{Figures}", r"Curves are predictions, points with bars are samples with their standard errors."]
+    for picture in figures["pictures"]:
+        name = picture["name"]
         lines += [
             r"\begin{figure}[!ht]\centering",
             rf"\includegraphics[width=\textwidth,height=0.36\textheight,keepaspectratio]{{figures/{name}.pdf}}",
-            rf"\caption{{{caption}}}\label{{fig:{name}}}",
+            rf"\caption{{{picture['caption']}}}\label{{fig:{name}}}",
             r"\end{figure}",
         ]
     return "\n".join([*lines, r"\clearpage", ""])

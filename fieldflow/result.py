@@ -6,17 +6,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
 from rich.table import Table
 
 from fieldflow import plotting, report
-from fieldflow.checks.case import Case
 from fieldflow.checks.record import ASYMPTOTIC, EXACT, Family
-from fieldflow.checks.sampling import Sampled
 from fieldflow.errors import BadInput
 from fieldflow.numeric.rng import RNG_VERSION
 from fieldflow.store import plain, replace_directory, write_text
+from fieldflow.study import Outcome, Study
 from fieldflow.verdict import DISAGREES, UNDERPOWERED
 
 SCHEMA = 1
@@ -26,42 +24,37 @@ SCHEMA = 1
 class Result:
     """Outcome of an experiment.
 
-    ``results`` is the content of results.json (schema 1), ``figures`` the series behind the figures.
+    ``results`` is the content of results.json (schema 1), ``figures`` that of figures.json: pictures and tables.
     """
 
     results: Mapping[str, Any]
     figures: Mapping[str, Any]
 
     @classmethod
-    def of(
-        cls,
-        experiment: Any,
-        cases: Sequence[Case],
-        samples: Sequence[Sampled],
-        families: Sequence[Family],
-        figures: Mapping[str, Any],
-    ) -> "Result":
-        """Return the record of judged families."""
-        diverged = sum(int(sampled.diverged.sum()) for sampled in samples)
-        requested = sum(case.members for case in cases)
+    def of(cls, study: Study, outcome: Outcome, families: Sequence[Family]) -> "Result":
+        """Return the record of an outcome with its judged families."""
         results = {
             "schema": SCHEMA,
-            "experiment": {
-                "name": experiment.name,
-                "digest": experiment.digest,
-                "resolved": experiment.resolved(),
-            },
-            "seed": experiment.seed,
+            "experiment": {"name": study.name, "digest": study.digest, "resolved": study.resolved()},
+            "seed": study.seed,
             "rng_version": RNG_VERSION,
-            "members": {"requested": requested, "used": requested - diverged, "excluded": {"diverged": diverged}},
-            "conventions": {case.label: dict(case.net.convention.items()) for case in cases},
-            "training": {
-                case.label: _training(case, sampled, experiment) for case, sampled in zip(cases, samples, strict=True)
+            "members": {
+                "requested": outcome.requested,
+                "used": outcome.requested - outcome.excluded,
+                "excluded": {"diverged": outcome.excluded},
             },
+            "conventions": outcome.conventions,
+            "formulas": outcome.formulas,
+            "notes": outcome.notes,
+            "training": outcome.training,
             "checks": [asdict(check) for family in families for check in family.checks],
             "joint": {family.name: _joint(family) for family in families},
         }
-        return cls(plain(results), plain(figures))
+        drawn = {
+            "pictures": [picture.plain() for picture in outcome.pictures],
+            "tables": [table.plain() for table in outcome.tables],
+        }
+        return cls(plain(results), plain(drawn))
 
     @property
     def exit_code(self) -> int:
@@ -82,14 +75,14 @@ class Result:
         return report.verdict_table(self.results)
 
     def plot(self, name: str) -> Figure:
-        """Return one figure ("fig08" … "fig11") as a Matplotlib figure.
+        """Return one figure as a Matplotlib figure, by its name ("fig09").
 
         Raises
         ------
         BadInput
             For an unknown name.
         """
-        return plotting.draw(name, self.figures)
+        return plotting.draw(name, self.figures["pictures"])
 
     def save(self, directory: str | Path) -> Path:
         """Write results.json, figures, tables, the LaTeX report and its bibliography; return the directory.
@@ -102,7 +95,7 @@ class Result:
     def _write(self, directory: Path) -> None:
         write_text(directory / "results.json", self.to_json())
         write_text(directory / "figures.json", json.dumps(self.figures, sort_keys=True, allow_nan=False) + "\n")
-        plotting.save_all(directory / "figures", self.figures)
+        plotting.save_all(directory / "figures", self.figures["pictures"])
         report.write(directory, self.results, self.figures)
 
 
@@ -139,17 +132,4 @@ def _joint(family: Family) -> dict[str, Any]:
         "joint_p": family.joint_p,
         "negative_controls": dict(family.controls),
         "status": family.status,
-    }
-
-
-def _training(case: Case, sampled: Sampled, experiment: Any) -> dict[str, Any]:
-    """Return the training loss of the used members beside the mean square of the targets."""
-    used = sampled.used
-    return {
-        "train_loss_mean": float(np.mean(sampled.train_loss[used])),
-        "train_loss_median": float(np.median(sampled.train_loss[used])),
-        "test_loss_median": float(np.median(sampled.loss[used, 0])),
-        "mean_square_train_target": float(np.mean(case.y_train**2)),
-        "mean_square_target": experiment.mean_square_target(case.label),
-        "silent_fraction": float(np.mean(sampled.silent[used]) / case.net.finite_widths[-1]),
     }

@@ -154,11 +154,16 @@ class ShellSection(Section):
         return self
 
 
-class ChecksSection(Section):
+class Judging(Section):
+    """When a family of comparisons counts as disagreeing."""
+
+    alpha: Annotated[float, Field(strict=True, allow_inf_nan=False, gt=0, lt=0.5)] = 1e-4
+
+
+class ChecksSection(Judging):
     """What is judged."""
 
     inputs: Annotated[int, Field(strict=True, ge=1, le=50)] = 5
-    alpha: Annotated[float, Field(strict=True, allow_inf_nan=False, gt=0, lt=0.5)] = 1e-4
     widths: Annotated[list[Count], Field(max_length=100)] = []
     scan_members: Annotated[int, Field(strict=True, ge=0, le=10**7)] = 0
 

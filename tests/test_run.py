@@ -15,7 +15,7 @@ from fieldflow.conditional import MemberFlow
 from fieldflow.experiment import load_experiment
 from fieldflow.formulas import compiled
 from fieldflow.numeric import ensemble as numeric_ensemble
-from fieldflow.runner import case_of
+from fieldflow.studies.shell import case_of
 
 SMALL = """
 name = "small"

@@ -1,0 +1,76 @@
+"""What do all kinds of experiments have in common? A validated file that says what to run, and what comes out of it."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, PrivateAttr
+
+from fieldflow.checks.record import Family
+from fieldflow.picture import Picture, Tabular
+from fieldflow.schema import Count, Judging, Label, Section, Seed, Text
+
+Report = Callable[[str, int, int], None]
+"""Called as report(stage, done, total)."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a study found, before it is judged.
+
+    Parameters
+    ----------
+    families : sequence of Family
+    pictures, tables : sequences
+    conventions : mapping
+        Of each network, by its label.
+    requested, excluded : int
+        Members that were asked for, and those left out because their training diverged.
+    formulas : sequence of str
+        Catalogue names behind the predictions, in the order of the argument.
+    notes : sequence of str
+        Sentences to be printed with the verdicts.
+    training : mapping
+        Training losses by network, where there are any.
+    """
+
+    families: Sequence[Family]
+    pictures: Sequence[Picture]
+    conventions: Mapping[str, Mapping[str, str]]
+    requested: int
+    excluded: int = 0
+    formulas: Sequence[str] = ()
+    tables: Sequence[Tabular] = ()
+    notes: Sequence[str] = ()
+    training: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+class Study(Section):
+    """The keys of every experiment file; each kind adds its own tables."""
+
+    name: Label
+    kind: Text = "shell"
+    description: Text = ""
+    minutes: Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0)] = 0.0
+    seed: Seed = 0
+    members: Count = 600
+    checks: Judging = Judging()
+
+    _folder: Path = PrivateAttr(default=Path())
+
+    def resolved(self) -> dict[str, Any]:
+        """Return every key with its value, defaults filled in."""
+        return self.model_dump(mode="json")
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the resolved experiment without its description and duration."""
+        values = {key: value for key, value in self.resolved().items() if key not in ("description", "minutes")}
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+    def outcome(self, threads: int, report: Report) -> Outcome:
+        """Return what the study finds; the numbers do not depend on ``threads``."""
+        raise TypeError(f"kind: {self.kind} cannot be run")
