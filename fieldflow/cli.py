@@ -5,12 +5,15 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from fieldflow import __version__
 from fieldflow.errors import BadInput
+
+if TYPE_CHECKING:
+    from fieldflow.result import Result
 
 BAD_INPUT, INTERRUPTED = 2, 130
 
@@ -95,14 +98,19 @@ def _common(
 @app.command(epilog="Example: fieldflow verify paper --members 600 --seed 1 --out fieldflow-out")
 def verify(
     experiment: Annotated[
-        str, typer.Argument(metavar="NAME|FILE.toml", help="A shipped experiment or your own file.")
-    ] = "paper",
+        str | None,
+        typer.Argument(metavar="NAME|FILE.toml", help="A shipped experiment or your own file.  [default: paper]"),
+    ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the results go.")] = Path("fieldflow-out"),
     members: Annotated[int | None, typer.Option(metavar="N", help="Networks in the ensemble.")] = None,
     seed: Annotated[int | None, typer.Option(metavar="S", help="Seed of the ensemble, 0 <= S < 2^64.")] = None,
     threads: Annotated[
         int | None, typer.Option(metavar="N", help="Threads; all processors by default. No number depends on it.")
     ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every shipped experiment, each in DIR/NAME.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer members and samples: the table quick of the file.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print results.json and nothing else.")] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -110,33 +118,75 @@ def verify(
 
     An existing DIR is replaced only if fieldflow wrote it. Exit code 1 if a deciding comparison disagrees.
     """
-    from rich.console import Console
-
-    from fieldflow.interrupt import Abandoned, interruptible
-    from fieldflow.progress import Bars
     from fieldflow.runner import run
     from fieldflow.store import check_replaceable
 
-    check_replaceable(out)
+    def one(name: str, place: Path, **options: Any) -> "Result":
+        check_replaceable(place)
+        return _saved(lambda update: run(name, threads=threads, quick=quick, progress=update, **options), place, quiet)
+
+    if everything:
+        if experiment is not None or members is not None or as_json:
+            raise BadInput("all: not accepted together with an experiment, --members or --json")
+        raise typer.Exit(_verify_all(lambda name: one(name, out / name, seed=seed), out, quick=quick, quiet=quiet))
+    result = one(experiment or "paper", out, members=members, seed=seed)
+    if as_json:
+        typer.echo(result.to_json(), nl=False)
+    elif not quiet:
+        _show(result)
+        typer.echo(f"written to {out}")
+    raise typer.Exit(result.exit_code)
+
+
+def _saved(work: "Callable[[Callable[[str, int, int], None]], Result]", out: Path, quiet: bool) -> "Result":
+    """Return the result of ``work`` after saving it; Ctrl-C ends the process with nothing half-written."""
+    from fieldflow.interrupt import Abandoned, interruptible
+    from fieldflow.progress import Bars
+
     try:
         with Bars(quiet=quiet) as bars:
-            result = interruptible(
-                lambda: run(experiment, members=members, seed=seed, threads=threads, progress=bars.update)
-            )
+            result = interruptible(lambda: work(bars.update))
     except Abandoned:
         _leave_at_once()
     try:
         result.save(out)
     except OSError as error:
         raise BadInput(f"out: cannot write {out}: {error.strerror or error}") from error
-    if as_json:
-        typer.echo(result.to_json(), nl=False)
-    elif not quiet:
-        Console().print(result.table())
-        for line in result.results["notes"]:
-            typer.echo(line)
+    return result
+
+
+def _show(result: "Result") -> None:
+    from rich.console import Console
+
+    Console().print(result.table())
+    for line in result.results["notes"]:
+        typer.echo(line)
+
+
+def _verify_all(one: "Callable[[str], Result]", out: Path, *, quick: bool, quiet: bool) -> int:
+    """Run every shipped experiment after saying how long they take; return the exit code of the worst."""
+    from fieldflow.experiment import SHIPPED, load_experiment
+
+    studies = {name: load_experiment(name, quick=quick) for name in SHIPPED}
+    if not quiet:
+        typer.echo("budget on 2 cores, with a warm cache:")
+        for name, study in studies.items():
+            typer.echo(f"  {name:<22}{study.members:>8} members  {study.minutes:5.1f} min")
+        typer.echo(f"  {'together':<22}{'':>17}{sum(study.minutes for study in studies.values()):5.1f} min")
+    codes = {}
+    for name in SHIPPED:
+        result = one(name)
+        codes[name] = result.exit_code
+        if not quiet:
+            _show(result)
+    if not quiet:
+        wrong = [name for name, code in codes.items() if code]
+        typer.echo(
+            f"{len(codes) - len(wrong)} of {len(codes)} experiments agree"
+            + (f"; not: {', '.join(wrong)}" if wrong else "")
+        )
         typer.echo(f"written to {out}")
-    raise typer.Exit(result.exit_code)
+    return max(codes.values())
 
 
 @app.command(epilog="Example: fieldflow init shallow-relu > my.toml")
@@ -155,7 +205,7 @@ def list_names() -> None:
 
     typer.echo("experiments (fieldflow verify NAME)")
     for name in SHIPPED:
-        typer.echo(f"  {name:<14}{load_experiment(name).description}")
+        typer.echo(f"  {name:<22}{load_experiment(name).description}")
     typer.echo("formulas (fieldflow derive NAME)")
     for name in catalog():
         typer.echo(f"  {name}")

@@ -87,7 +87,7 @@ def _document(results: Mapping[str, Any]) -> str:
             r"\usepackage[margin=25mm]{geometry}",
             r"\usepackage{amsmath,amssymb,booktabs,graphicx,hyperref}",
             r"\date{}",
-            rf"\title{{Information-shell renormalisation of a trained ensemble:\\ experiment \texttt{{{name}}}}}",
+            rf"\title{{Predictions against samples:\\ experiment \texttt{{{name}}}}}",
             rf"\author{{fieldflow, seed {results['seed']}}}",
             r"\begin{document}",
             r"\maketitle",
@@ -106,9 +106,10 @@ def _summary(results: Mapping[str, Any]) -> str:
     agree = sum(entry["status"] == "agrees" for entry in judged.values())
     lines = [
         r"\section{Summary}",
-        rf"An ensemble of {members['requested']} networks was drawn, trained and coarse-grained by the information shell",
-        rf"of Ref.~\cite{{{PAPER}}}; {members['excluded']['diverged']} members whose training diverged were excluded by a rule",
-        r"that sees the hidden layer, the inputs and the targets only.",
+        escape(results["experiment"]["resolved"].get("description", "")).capitalize() + ".",
+        rf"{members['requested']} networks were drawn (Ref.~\cite{{{PAPER}}} has the setting). {members['excluded']['diverged']}",
+        r"members were excluded because their training diverged, by a rule that sees the hidden layer, the inputs and the",
+        r"targets only.",
         rf"Of {len(judged)} families of predictions, {agree} agree with the samples.",
         r"Table~\ref{tab:settings} lists the settings, Table~\ref{tab:verdicts} the verdicts.",
         "",

@@ -23,16 +23,7 @@ class Fake:
     """What ``run`` would return, without the computing."""
 
     exit_code = 0
-    results = {  # noqa: RUF012
-        "training": {
-            "a": {
-                "train_loss_median": 7.5,
-                "train_loss_mean": 9.0,
-                "mean_square_target": 15.0,
-                "mean_square_train_target": 14.0,
-            }
-        }
-    }
+    results = {"notes": ["a: training loss 7.5 (median)"]}  # noqa: RUF012
 
     def table(self):
         return "the table"
@@ -65,10 +56,10 @@ def calls(monkeypatch):
     seen = []
 
     def run(experiment, **options):
-        load_experiment(experiment, members=options["members"], seed=options["seed"])
+        load_experiment(experiment, members=options.get("members"), seed=options["seed"], quick=options["quick"])
         options["progress"]("a sample", 64, 600)
         options["progress"]("a sample", 600, 600)
-        seen.append((experiment, {key: options[key] for key in ("members", "seed", "threads")}))
+        seen.append((experiment, {key: value for key, value in options.items() if key != "progress"}))
         return Fake()
 
     monkeypatch.setattr(runner, "run", run)
@@ -156,11 +147,38 @@ def test_verify_defaults_to_the_paper_and_hands_its_options_on(call, calls):
     assert call("verify")[0] == 0
     assert call("verify", "shallow-relu", "--members", "70", "--seed", "3", "--threads", "2", "--out", "b")[0] == 0
     assert calls == [
-        ("paper", {"members": None, "seed": None, "threads": None}),
-        ("shallow-relu", {"members": 70, "seed": 3, "threads": 2}),
+        ("paper", {"members": None, "seed": None, "threads": None, "quick": False}),
+        ("shallow-relu", {"members": 70, "seed": 3, "threads": 2, "quick": False}),
     ]
     assert Path("fieldflow-out/results.json").is_file()
     assert Path("b/results.json").is_file()
+
+
+def test_verify_all_says_its_budget_and_runs_every_shipped_experiment(call, calls):
+    code, out, _ = call("verify", "--all", "--quick", "--seed", "5", "--out", "b")
+    assert code == 0
+    assert [name for name, _ in calls] == list(SHIPPED)
+    assert all(options["quick"] and options["seed"] == 5 for _, options in calls)
+    assert all((Path("b") / name / "results.json").is_file() for name in SHIPPED)
+    minutes = sum(load_experiment(name, quick=True).minutes for name in SHIPPED)
+    assert out.startswith("budget on 2 cores")
+    assert f"{minutes:.1f} min" in out
+    assert out.endswith(f"{len(SHIPPED)} of {len(SHIPPED)} experiments agree\nwritten to b\n")
+
+
+def test_verify_all_exits_with_the_worst_verdict(call, calls, monkeypatch):
+    monkeypatch.setattr(Fake, "exit_code", 1)
+    code, out, _ = call("verify", "--all")
+    assert code == 1
+    assert f"0 of {len(SHIPPED)} experiments agree; not: {', '.join(SHIPPED)}" in out
+    assert len(calls) == len(SHIPPED)
+
+
+@pytest.mark.parametrize("extra", [("paper",), ("--members", "70"), ("--json",)])
+def test_verify_all_takes_no_single_experiments_options(call, calls, extra):
+    code, out, err = call("verify", "--all", *extra)
+    assert (code, out, calls) == (2, "", [])
+    assert err.startswith("error: all: not accepted together with")
 
 
 @pytest.mark.parametrize("exit_code", [0, 1])
@@ -169,8 +187,7 @@ def test_verify_prints_table_or_json_or_nothing_and_exits_with_the_verdict(call,
     monkeypatch.setattr(Fake, "exit_code", exit_code)
     code, out, err = call("verify")
     assert (code, err) == (exit_code, "")
-    assert out.startswith("the table\na: training loss 7.5 ")
-    assert "15" in out.splitlines()[1]
+    assert out.startswith("the table\na: training loss 7.5 (median)\n")
     assert out.endswith("\nwritten to fieldflow-out\n")
     code, out, err = call("verify", "--json")
     assert (code, json.loads(out), err) == (exit_code, {"schema": 1}, "")

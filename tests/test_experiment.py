@@ -127,8 +127,10 @@ def test_templates_name_every_key(name):
     assert text.isascii()
     values = tomllib.loads(text)
     assert values["name"] == name
+    assert values["minutes"] >= values["quick"]["minutes"] > 0.0
+    assert load_experiment(name, quick=True).digest != load_experiment(name).digest
     resolved = load_experiment(name).resolved()
-    sections = {**resolved, "network": resolved["network"][0]}
+    sections = {key: value[0] if isinstance(value, list) else value for key, value in resolved.items()}
     for section, keys in sections.items():
         assert section in text
         for key in keys if isinstance(keys, dict) else ():

@@ -65,11 +65,13 @@ def fake_result():
         "seed": 1,
         "members": {"requested": 16, "used": 16, "excluded": {"diverged": 0}},
         "conventions": {"net_1": {"loss": "mean, no factor ½"}},
+        "formulas": [],
+        "notes": ["net_1: training loss 0.1"],
         "training": {},
         "checks": [],
         "joint": {"net_1/law": joint},
     }
-    return Result(results, {})
+    return Result(results, {"pictures": [], "tables": []})
 
 
 def compiled(folder, main="paper.tex"):
@@ -239,7 +241,7 @@ def test_files_and_determinism(tmp_path, monkeypatch):
         str(path.relative_to(first)) for path in first.rglob("*") if path.is_file() and path.suffix == ".tex"
     )
     assert files == sorted(
-        ["conventions.tex", "paper.tex", "verdicts.tex", *(f"tables/{name}.tex" for name in ("fig07", "literature", "verdicts")),
+        ["conventions.tex", "paper.tex", "verdicts.tex", *(f"tables/{name}.tex" for name in ("settings", "verdicts")),
          *(f"formulas/{name}{end}.tex" for name in FEW for end in ("", "-derivation"))]
     )  # fmt: skip
     assert stages[-1] == ("deriving formulas", len(FEW), len(FEW))
