@@ -56,6 +56,9 @@ def _recursions() -> str:
 _TILE = 128
 """Points per tile.  All scratch is one array with rows at literal offsets: then the compiler sees that they do not overlap."""
 
+_NARROW = 1e-6
+"""Squared sine of an angle below which rounding of the plain difference shows."""
+
 _C, _DET, _GAP, _TANGENT, _SAME, _Q2, _OVER, _NEXT, _E, _SLOPE = (_TILE * row for row in range(10))
 
 _LOAD = f"""
@@ -128,11 +131,38 @@ def series(a, b, q1, c, q2):
 '''
 
 _FILL = f'''
+def residual(x, y, i, j):
+    """Return |r|^2, r the part of y at right angles to x: y - t x with t to twice the precision of a float."""
+    top = top_low = bottom = bottom_low = 0.0
+    for r in range(x.shape[0]):
+        product, error = _two_product(x[r, i], y[r, j])
+        top_low += error + _lost(top, product)
+        top += product
+        product, error = _two_product(x[r, i], x[r, i])
+        bottom_low += error + _lost(bottom, product)
+        bottom += product
+    t = top / bottom
+    product, error = _two_product(t, bottom)
+    t_low = ((top - product) - error + top_low - t * bottom_low) / bottom
+    total = 0.0
+    for r in range(x.shape[0]):
+        rest = _difference_of_products(1.0, y[r, j], t, x[r, i]) - t_low * x[r, i]
+        total += rest * rest
+    return total
+
+
+def _lost(a, b):
+    """Return what rounding loses in a + b (Knuth)."""
+    total = a + b
+    part = total - a
+    return (a - (total - part)) + (b - part)
+
+
 def products(i, low, width, x, y, square, weight, bias, q1, work):
     """Fill c, D, delta of the first layer for point i and points low ... from differences of the points.
 
     The Gram determinant is |x|^2 |r|^2, r the part of y at right angles to x.  It is taken from y - x (y + x) where y is
-    nearer to x (to -x) than to zero, so that r keeps its digits.
+    nearer to x (to -x) than to zero, so that r keeps its digits; points on nearly one line with zero take ``residual``.
     """
     for k in range(width):
         work[k + {_C}] = work[k + {_DET}] = work[k + {_GAP}] = work[k + {_E}] = 0.0
@@ -158,6 +188,8 @@ def products(i, low, width, x, y, square, weight, bias, q1, work):
     for k in range(width):
         apart = work[k + {_GAP}]
         dot = work[k + {_C}] + work[k + {_E}] * square
+        if apart > 0.0 and square * work[k + {_DET}] < {_NARROW} * dot * dot:
+            work[k + {_DET}] = residual(x, y, i, low + k)
         c = q1 if apart == 0.0 else bias + weight * dot
         work[k + {_C}] = work[k + {_TANGENT}] = c
         work[k + {_DET}] = weight * (weight * square * work[k + {_DET}] + bias * apart)
