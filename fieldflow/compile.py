@@ -122,6 +122,11 @@ def _boundary(formula: Formula, names: list[str]) -> Callable[[Any], list[Any]]:
         if len(values) != len(names):
             raise BadInput(f"{formula.name}: expected {len(names)} arguments ({', '.join(names)}), got {len(values)}")
         arrays = [inputs.real_array(name, value) for name, value in zip(names, values, strict=True)]
+        try:
+            np.broadcast_shapes(*(array.shape for array in arrays))
+        except ValueError as error:
+            shapes = ", ".join(f"{name} {array.shape}" for name, array in zip(names, arrays, strict=True))
+            raise BadInput(f"{formula.name}: expected shapes that broadcast, got {shapes}") from error
         if covariance:
             arrays = _inside(arrays)
         for name, array, check in zip(names, arrays, checks, strict=True):
@@ -136,7 +141,9 @@ def _boundary(formula: Formula, names: list[str]) -> Callable[[Any], list[Any]]:
 
 @cache
 def compile_scalar(expr: sp.Expr) -> Callable[..., Any]:
-    """Return an expression of ``symbols.z`` as a ufunc."""
+    """Return an expression of ``symbols.z`` as a ufunc; one with a caller's Python function as a NumPy function."""
+    if implemented(expr):
+        return sp.lambdify(z, expr, "numpy")  # type: ignore[no-any-return]
     ufunc: Callable[..., Any] = _load(_ufunc_source(codegen.scalar_body(expr, [str(z)]), 1)).compiled
     return ufunc
 

@@ -39,13 +39,17 @@ def training_matrix(kernel: Array, *, method: str, learning_rate: float, steps: 
     """
     n = kernel.shape[0]
     if math.isinf(steps):
+        singular = NotPositiveDefinite(
+            "steps: infinite training needs a positive definite K(X, X); repeated points or too low a rank: "
+            "give ridge > 0 or finite steps"
+        )
         try:
             factor = linalg.cho_factor(kernel)
         except linalg.LinAlgError as error:
-            raise NotPositiveDefinite(
-                "steps: infinite training needs a positive definite K(X, X); repeated points or too low a rank: "
-                "give ridge > 0 or finite steps"
-            ) from error
+            raise singular from error
+        # The squared pivots of repeated points are rounding errors of K, which may well be positive.
+        if np.min(np.diag(factor[0])) ** 2 <= 4.0 * n * np.finfo(np.float64).eps * np.max(np.diag(kernel)):
+            raise singular
         inverse: Array = linalg.cho_solve(factor, np.eye(n))
         return inverse
     if method == "sgd":
@@ -141,9 +145,15 @@ class TrainingFlow:
         kernel = self.prior
         if self.trained == "all":
             kernel = ntk(self.net, self.x_train) + self.ridge * np.eye(len(self.x_train))
-        return training_matrix(
-            kernel, method=self.method, learning_rate=self.learning_rate, steps=self.steps, d_out=self.net.d_out
-        )
+        with np.errstate(over="ignore", invalid="ignore"):
+            matrix = training_matrix(
+                kernel, method=self.method, learning_rate=self.learning_rate, steps=self.steps, d_out=self.net.d_out
+            )
+        if not np.all(np.isfinite(matrix)):
+            raise BadInput(
+                f"learning_rate: training diverges beyond the range of floats in {self.steps:g} steps; lower it"
+            )
+        return matrix
 
     def response(self, x: Array) -> Array:
         """Return the kernel that carries the training to x: K(X, x), or Θ(X, x) when all layers are trained."""

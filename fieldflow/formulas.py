@@ -9,10 +9,11 @@ from typing import Any
 
 import sympy as sp
 
+from fieldflow import inputs
 from fieldflow.compile import compile_formula
 from fieldflow.derivation_cache import remembered
 from fieldflow.errors import BadInput
-from fieldflow.symbolic import fisher, gaussian, homogeneous, lemmas, meanfield, nngp, shells, training
+from fieldflow.symbolic import fisher, gaussian, homogeneous, lemmas, meanfield, nearby, nngp, shells, training
 from fieldflow.symbolic.activations import activation, implemented
 from fieldflow.symbolic.formula import Formula
 
@@ -29,7 +30,7 @@ __all__ = [
 
 _BUILDERS: dict[str, Callable[[], Formula]] = {
     name: builder
-    for module in (lemmas, gaussian, nngp, meanfield, homogeneous, training, shells, fisher)
+    for module in (lemmas, gaussian, nngp, nearby, meanfield, homogeneous, training, shells, fisher)
     for name, builder in module.FORMULAS.items()
 }
 
@@ -113,6 +114,7 @@ def gaussian_expectation(
     """
     first = activation(sigma)
     second = first if tau is None else activation(tau)
+    tolerance = inputs.real("tolerance", tolerance, minimum=0.0, maximum=1.0, strict=True)
     key = (sp.srepr(first.expr), sp.srepr(second.expr), first.name, second.name, repr(mean), repr(tolerance))
 
     def build() -> Formula:
@@ -132,6 +134,8 @@ def pair_expectation(sigma: sp.Expr) -> Callable[..., Any]:
 def second_moment(sigma: sp.Expr) -> Callable[..., Any]:
     """Return compiled E[σ(z)²], z ~ N(0, q), as a function of q."""
     with _DERIVING:
+        if implemented(sigma):  # a caller's Python function has no text to be remembered by
+            return compile_formula(gaussian.second_moment(sigma))
         formula = remembered(Formula, lambda: gaussian.second_moment(sigma), "second moment", sp.srepr(sigma))
         return compile_formula(formula)
 
@@ -144,6 +148,8 @@ def carried_expectation(sigma: sp.Expr) -> sp.Expr | None:
         formula = gaussian.gaussian_expectation(sigma)
         return gaussian.expectation(sigma, sigma) if formula.closed_form else None
 
+    if implemented(sigma):
+        return None
     with _DERIVING:
         found = remembered((gaussian.Expectation, type(None)), build, "carried", sp.srepr(sigma))
     return None if found is None else found.carried

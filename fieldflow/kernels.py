@@ -15,7 +15,7 @@ from fieldflow.errors import BadInput
 from fieldflow.formulas import compiled, deriving, second_moment
 from fieldflow.inputs import Array
 from fieldflow.network import MLP
-from fieldflow.symbolic.activations import Activation
+from fieldflow.symbolic.activations import Activation, derivative
 from fieldflow.symbolic.symbols import z
 from fieldflow.workers import available_threads
 
@@ -74,6 +74,8 @@ def nngp_ntk(net: MLP, x1: Any, x2: Any = None) -> tuple[Array, Array]:
     >>> float(theta[0, 0] - k[0, 0])
     0.5
     """
+    if not isinstance(net, MLP):
+        raise BadInput(f"net: expected a fieldflow.MLP, got {type(net).__name__}")
     first = inputs.points("x1", x1, net.d_in)
     second = None if x2 is None else inputs.points("x2", x2, net.d_in)
     memory.require(16 * len(first) * len(first if second is None else second), "x1, x2: the two kernels")
@@ -104,7 +106,7 @@ def _through(net: MLP, x1: Array, x2: Array | None, layers: int) -> LayerKernel:
     shape = (len(x1), len(x1 if x2 is None else x2))
     kernel, tangent = np.empty(shape), np.empty(shape)
     work = (x2 is None, first.transposed, second.transposed, first.variances, second.variances,
-            first.moments, second.moments, weight, bias, kernel, tangent, *series)  # fmt: skip
+            first.moments, second.moments, first.nearby, second.nearby, weight, bias, kernel, tangent, *series)  # fmt: skip
     starts = range(0, shape[0], _ROWS)
     if kernel.size < 2**16:
         fill(0, shape[0], *work)
@@ -120,12 +122,18 @@ class _Points:
     def __init__(self, net: MLP, x: Array, layers: int) -> None:
         self.transposed = np.ascontiguousarray(x.T)
         squares = np.zeros(len(x))
-        for row in self.transposed:
-            squares += row**2
+        with np.errstate(over="ignore"):
+            for row in self.transposed:
+                squares += row**2
+        if not np.all(np.isfinite(squares)):
+            raise BadInput("x1, x2: expected points whose squared norm is a float (< 1.8e308)")
         self.variances, self.moments = np.empty((layers + 1, len(x))), np.empty((layers, len(x)))
+        self.nearby = np.zeros((layers, 4, len(x)))
         self.variances[0] = compiled("nngp.input")(net.sigma_w[0], net.sigma_b[0], net.layer_factor(0), squares)
         for layer in range(layers):
             self.moments[layer] = _variance(net.activation[layer], self.variances[layer])
+            if layer < layers - 1 and pair_code.expands(net.activation[layer]):
+                self.nearby[layer] = _nearby(net.activation[layer], self.variances[layer], self.moments[layer])
             scales = (net.sigma_w[layer + 1], net.sigma_b[layer + 1], net.layer_factor(layer + 1))
             self.variances[layer + 1] = compiled("nngp.recursion")(*scales, self.moments[layer])
 
@@ -139,7 +147,21 @@ def _variance(activation: Activation, q: Array) -> Array:
         raise BadInput(
             f"activation: E[sigma^2] of {activation.name} exceeds the range of floats at variance {worst:.4g}"
         )
-    return np.where(q == 0.0, float(activation.expr.subs(z, 0)) ** 2, value)
+    return np.where(q == 0.0, float(compile_scalar(activation.expr)(0.0)) ** 2, value)
+
+
+def _nearby(activation: Activation, q: Array, square: Array) -> Array:
+    """Return E[zσσ'], E[z²σ'²], E[σ'²] and E[σ''²] at each variance, (4, n): ``nngp.nearby_determinant`` and its error."""
+    slope = activation.derivative
+    with np.errstate(over="ignore", invalid="ignore"):
+        sloped, steep, bent, both = (
+            np.zeros_like(q) if expr == 0 else second_moment(expr)(q)
+            for expr in (z * slope, slope, derivative(slope), activation.expr + z * slope)
+        )
+        mixed = 0.5 * (both - square - sloped)
+    found = np.array([mixed, sloped, steep, bent])
+    found[3] = np.where(np.all(np.isfinite(found), axis=0), found[3], np.inf)  # not known: never near
+    return found
 
 
 def _coefficients(activation: Activation, first: Array, second: Array) -> tuple[Array, Array]:

@@ -19,7 +19,7 @@ from fieldflow.errors import BadInput, NoEdgeOfChaos, NoFixedPoint
 from fieldflow.formulas import compiled, deriving, pair_expectation, second_moment
 from fieldflow.inputs import Array
 from fieldflow.symbolic import meanfield
-from fieldflow.symbolic.activations import Activation, activation
+from fieldflow.symbolic.activations import Activation, activation, implemented
 from fieldflow.symbolic.symbols import z
 
 _OCTAVES = 60
@@ -338,6 +338,8 @@ def _with_edge(given: Any) -> Activation:
 def _continuous(given: Any) -> Activation:
     """Return the activation; BadInput if it jumps."""
     known = activation(given)
+    if implemented(known.expr):
+        raise BadInput("activation: mean-field theory needs its derivative; expected a name or a SymPy expression")
     for part in known.expr.atoms(sp.Heaviside, sp.sign):
         for place in sp.solve(part.args[0], z):
             if sp.limit(known.expr, z, place, "+") != sp.limit(known.expr, z, place, "-"):

@@ -13,12 +13,13 @@ import sympy as sp
 from fieldflow import codegen
 from fieldflow.compile import load_functions
 from fieldflow.formulas import carried_expectation
-from fieldflow.symbolic.activations import Activation
+from fieldflow.symbolic.activations import Activation, implemented, kinks
 from fieldflow.symbolic.homogeneous import carried, quarter_turn_minus_angle
+from fieldflow.symbolic.nearby import determinant, distance
 from fieldflow.symbolic.nngp import ABOVE, E_PAIR, SLOPE_PAIR, TANGENT
 from fieldflow.symbolic.nngp import FORMULAS as nngp_formulas
 from fieldflow.symbolic.pair import det, gap
-from fieldflow.symbolic.symbols import a_l, c, q11, q22, sigma_b, sigma_w
+from fieldflow.symbolic.symbols import a_l, c, q11, q22, sigma_b, sigma_w, z
 
 _NAMES = [str(symbol) for symbol in (q11, c, q22, det, gap)]
 
@@ -56,13 +57,16 @@ def _recursions() -> str:
 _TILE = 128
 """Points per tile.  All scratch is one array with rows at literal offsets: then the compiler sees that they do not overlap."""
 
+_NARROW = 1e-6
+"""Squared sine of an angle below which rounding of the plain difference shows."""
+
 _C, _DET, _GAP, _TANGENT, _SAME, _Q2, _OVER, _NEXT, _E, _SLOPE = (_TILE * row for row in range(10))
 
 _LOAD = f"""
     for k in range(width):
         work[k + {_Q2}], work[k + {_NEXT}] = second[{{l}}, low + k], second[{{n}}, low + k]
         work[k + {_OVER}] = over[{{l}}, low + k]
-    q1, q1_next = first[{{l}}, i], first[{{n}}, i]
+    q1, q1_next, at_1, near_1 = first[{{l}}, i], first[{{n}}, i], at[{{l}}, i], near_first[{{l}}, :, i]
 """
 
 _CLOSED = f"""    for k in range(width):
@@ -71,8 +75,8 @@ _CLOSED = f"""    for k in range(width):
 """
 
 _SERIES = f"""    for k in range(width):
-        q2, delta = work[k + {_Q2}], work[k + {_GAP}]
-        e, slope = series(first_{{l}}[i], second_{{l}}[low + k], q1, work[k + {_C}], q2)
+        q2, c, D, delta = work[k + {_Q2}], work[k + {_C}], work[k + {_DET}], work[k + {_GAP}]
+        e, slope = series(first_{{l}}[i], second_{{l}}[low + k], q1, c, q2)
 """
 
 _CARRIED = f"""        gone = q1 == 0.0 or q2 == 0.0
@@ -82,6 +86,24 @@ _CARRIED = f"""        gone = q1 == 0.0 or q2 == 0.0
         D = weight[{{n}}] * (weight[{{n}}] * determinant + bias[{{n}}] * distance)
         delta = weight[{{n}}] * distance
         above = advance(weight[{{n}}], bias[{{n}}], e)
+"""
+
+_NEAR = 1e-8
+"""Var w E[σ''²]/E[σ'²], the relative error of ``nngp.nearby_determinant``, below which it beats rounded covariances."""
+
+_SMOOTH = f"""        above = advance(weight[{{n}}], bias[{{n}}], e)
+        over_2 = work[k + {_OVER}]
+        g, middle = 0.5 * (q2 - q1), 0.25 * (q1 + q2) + 0.5 * abs(c)
+        mixed, sloped = near_1[0] + near_second[{{l}}, 0, low + k], near_1[1] + near_second[{{l}}, 1, low + k]
+        steep, bent = near_1[2] + near_second[{{l}}, 2, low + k], near_1[3] + near_second[{{l}}, 3, low + k]
+        if middle > 0.0 and (c > 0.0 or {{mirrored}}) and (D + g * g) * bent < {_NEAR} * middle * steep:
+            determinant, distance = nearby(D, middle, g, 0.5 * (at_1 + over_2), 0.5 * mixed, 0.5 * sloped, 0.5 * steep)
+            distance = distance if c > 0.0 or {{even}} else at_1 + over_2 - 2.0 * e
+            D = weight[{{n}}] * (weight[{{n}}] * max(0.0, determinant) + bias[{{n}}] * distance)
+            delta = weight[{{n}}] * distance
+        else:
+            D = max(0.0, _difference_of_products(q1_next, work[k + {_NEXT}], above, above))
+            delta = max(0.0, q1_next + work[k + {_NEXT}] - 2.0 * above)
 """
 
 _RECOMPUTED = f"""        above = advance(weight[{{n}}], bias[{{n}}], e)
@@ -98,16 +120,44 @@ _STORE = f"""        equal = work[k + {_SAME}] > 0.0
 """
 
 
+def expands(activation: Activation) -> bool:
+    """Return whether nearly equal points take ``nngp.nearby_determinant``: σ' continuous, and no carried determinant.
+
+    >>> from fieldflow.symbolic.activations import activation
+    >>> expands(activation("gelu")), expands(activation("relu")), expands(activation("identity"))
+    (True, False, False)
+    """
+    slope = activation.derivative
+    if implemented(activation.expr) or carried(activation) is not None:
+        return False
+    ends = [
+        [sp.limit(expr, z, place, side) for side in "+-"] for expr in (activation.expr, slope) for place in kinks(expr)
+    ]
+    return all(high == low and high.is_finite for high, low in ends)
+
+
+def _parity(expr: sp.Expr) -> int:
+    """Return 1 for even, -1 for odd, 0 for neither."""
+    mirrored = expr.subs(z, -z)
+    return next((sign for sign in (1, -1) if sp.expand(mirrored - sign * expr) == 0), 0)
+
+
+def _nearby() -> str:
+    arguments = [str(symbol) for symbol in determinant().args]
+    return codegen.scalar_body([determinant().expr, distance().expr], arguments, name="nearby")
+
+
 def _through_layers(activations: tuple[Activation, ...], kinds: list[bool]) -> str:
     """Return ``through``: the layers one after the other, each over all points of a tile."""
-    lines = [f"\ndef through(i, low, width, work, first, second, at, over, weight, bias{_coefficient_names(kinds)}):"]
+    head = "i, low, width, work, first, second, at, over, near_first, near_second, weight, bias"
+    lines = [f"\ndef through({head}{_coefficient_names(kinds)}):"]
     for layer, (activation, is_closed) in enumerate(zip(activations, kinds, strict=True)):
         homogeneous = is_closed and carried(activation) is not None
         outputs = "e, slope, determinant, distance" if homogeneous else "e, slope"
-        lines.append(_LOAD + (f"    at_1 = at[{layer}, i]\n" if homogeneous else ""))
-        for part in (_CLOSED if is_closed else _SERIES, _CARRIED if homogeneous else _RECOMPUTED, _STORE):
-            lines.append(part)
-        lines = [*lines[:-4], "".join(lines[-4:]).format(l=layer, n=layer + 1, outputs=outputs)]
+        parity = _parity(activation.expr)
+        rest = _CARRIED if homogeneous else (_SMOOTH if expands(activation) else _RECOMPUTED)
+        body = "".join([_LOAD, _CLOSED if is_closed else _SERIES, rest, _STORE])
+        lines.append(body.format(l=layer, n=layer + 1, outputs=outputs, mirrored=parity != 0, even=parity == 1))
     return "\n".join([*lines, "    return None", ""])
 
 
@@ -128,11 +178,38 @@ def series(a, b, q1, c, q2):
 '''
 
 _FILL = f'''
+def residual(x, y, i, j):
+    """Return |r|^2, r the part of y at right angles to x: y - t x with t to twice the precision of a float."""
+    top = top_low = bottom = bottom_low = 0.0
+    for r in range(x.shape[0]):
+        product, error = _two_product(x[r, i], y[r, j])
+        top_low += error + _lost(top, product)
+        top += product
+        product, error = _two_product(x[r, i], x[r, i])
+        bottom_low += error + _lost(bottom, product)
+        bottom += product
+    t = top / bottom
+    product, error = _two_product(t, bottom)
+    t_low = ((top - product) - error + top_low - t * bottom_low) / bottom
+    total = 0.0
+    for r in range(x.shape[0]):
+        rest = _difference_of_products(1.0, y[r, j], t, x[r, i]) - t_low * x[r, i]
+        total += rest * rest
+    return total
+
+
+def _lost(a, b):
+    """Return what rounding loses in a + b (Knuth)."""
+    total = a + b
+    part = total - a
+    return (a - (total - part)) + (b - part)
+
+
 def products(i, low, width, x, y, square, weight, bias, q1, work):
     """Fill c, D, delta of the first layer for point i and points low ... from differences of the points.
 
     The Gram determinant is |x|^2 |r|^2, r the part of y at right angles to x.  It is taken from y - x (y + x) where y is
-    nearer to x (to -x) than to zero, so that r keeps its digits.
+    nearer to x (to -x) than to zero, so that r keeps its digits; points on nearly one line with zero take ``residual``.
     """
     for k in range(width):
         work[k + {_C}] = work[k + {_DET}] = work[k + {_GAP}] = work[k + {_E}] = 0.0
@@ -158,6 +235,8 @@ def products(i, low, width, x, y, square, weight, bias, q1, work):
     for k in range(width):
         apart = work[k + {_GAP}]
         dot = work[k + {_C}] + work[k + {_E}] * square
+        if apart > 0.0 and square * work[k + {_DET}] < {_NARROW} * dot * dot:
+            work[k + {_DET}] = residual(x, y, i, low + k)
         c = q1 if apart == 0.0 else bias + weight * dot
         work[k + {_C}] = work[k + {_TANGENT}] = c
         work[k + {_DET}] = weight * (weight * square * work[k + {_DET}] + bias * apart)
@@ -165,7 +244,7 @@ def products(i, low, width, x, y, square, weight, bias, q1, work):
         work[k + {_SAME}] = 1.0 if apart == 0.0 else 0.0
 
 
-def fill(start, stop, same, x, y, first, second, at, over, weight, bias, kernel, tangent{{names}}):
+def fill(start, stop, same, x, y, first, second, at, over, near_first, near_second, weight, bias, kernel, tangent{{names}}):
     """Write rows start ... stop - 1 of both kernels; with ``same`` only j >= i is computed and mirrored."""
     work = np.empty({_SLOPE + _TILE})
     for i in range(start, stop):
@@ -176,7 +255,7 @@ def fill(start, stop, same, x, y, first, second, at, over, weight, bias, kernel,
         while low < y.shape[1]:
             width = min({_TILE}, y.shape[1] - low)
             products(i, low, width, x, y, square, weight[0], bias[0], first[0, i], work)
-            through(i, low, width, work, first, second, at, over, weight, bias{{names}})
+            through(i, low, width, work, first, second, at, over, near_first, near_second, weight, bias{{names}})
             for k in range(width):
                 kernel[i, low + k] = work[k + {_C}]
                 tangent[i, low + k] = work[k + {_TANGENT}]
@@ -198,5 +277,5 @@ def compiled_fill(activations: tuple[Activation, ...]) -> Any:
     ]
     if not all(kinds):
         sources.append(_SERIES_SOURCE)
-    sources += [_recursions(), _through_layers(activations, kinds), _FILL.format(names=names)]
+    sources += [_recursions(), _nearby(), _through_layers(activations, kinds), _FILL.format(names=names)]
     return load_functions("".join(sources), "fill", needs=["_difference_of_products"])

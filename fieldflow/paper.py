@@ -78,6 +78,8 @@ def write_paper(
     ...     sorted(path.name for path in out.iterdir())
     ['.fieldflow', 'conventions.tex', 'formulas', 'paper.tex']
     """
+    if not isinstance(directory, (str, Path)):
+        raise BadInput(f"directory: expected a path, got {type(directory).__name__}")
     check_target(Path(directory), run)
     return prepare_paper(run=run, symbols=symbols, names=names, progress=progress).save(Path(directory))
 

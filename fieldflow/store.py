@@ -13,7 +13,7 @@ import numpy as np
 from fieldflow.errors import BadInput
 
 MARKER = ".fieldflow"
-"""A file that says fieldflow wrote this directory, so that it may be replaced."""
+"""A file that says fieldflow wrote this directory, and which files."""
 
 
 def plain(value: Any) -> Any:
@@ -45,7 +45,7 @@ def check_replaceable(directory: Path) -> None:
     """Raise BadInput unless ``directory`` can be written: absent, empty, or written by fieldflow, in a writable place."""
     if directory.exists() and not directory.is_dir():
         raise BadInput(f"out: {directory} exists and is not a directory")
-    if directory.is_dir() and any(directory.iterdir()) and not (directory / MARKER).is_file():
+    if directory.is_dir() and any(directory.iterdir()) and not _written(directory):
         raise BadInput(f"out: {directory} exists and was not written by fieldflow; choose another directory")
     parent = directory.absolute().parent
     while not parent.exists():
@@ -55,7 +55,10 @@ def check_replaceable(directory: Path) -> None:
 
 
 def replace_directory(directory: Path, fill: Callable[[Path], None]) -> Path:
-    """Fill a new directory beside ``directory`` and move it into place; on any failure nothing is left behind."""
+    """Fill a new directory beside ``directory`` and move it into place; on any failure nothing is left behind.
+
+    Files in ``directory`` that fieldflow did not write (a PDF, notes) stay; those that it wrote before are replaced.
+    """
     check_replaceable(directory)
     target = directory.absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +67,11 @@ def replace_directory(directory: Path, fill: Callable[[Path], None]) -> Path:
         fresh, old = working / "new", working / "old"
         fresh.mkdir()
         fill(fresh)
-        write_text(fresh / MARKER, "Written by fieldflow; safe to replace.\n")
+        ours = sorted(path.relative_to(fresh).as_posix() for path in _files(fresh))
+        _keep_foreign(target, fresh)
+        write_text(
+            fresh / MARKER, "\n".join(["Written by fieldflow, which replaces these files and keeps others:", *ours, ""])
+        )
         if target.exists():
             target.rename(old)
         try:
@@ -76,3 +83,23 @@ def replace_directory(directory: Path, fill: Callable[[Path], None]) -> Path:
     finally:
         shutil.rmtree(working, ignore_errors=True)
     return directory
+
+
+def _files(directory: Path) -> list[Path]:
+    return [path for path in directory.rglob("*") if path.is_file() or path.is_symlink()]
+
+
+def _keep_foreign(target: Path, fresh: Path) -> None:
+    """Copy what others put into ``target`` to the same place in ``fresh``, unless something new is there."""
+    if not target.is_dir():
+        return
+    listed = {MARKER, *(target / MARKER).read_text(encoding="utf-8").splitlines()} if _written(target) else set()
+    for path in _files(target):
+        place = path.relative_to(target)
+        if place.as_posix() not in listed and not (fresh / place).exists():
+            (fresh / place).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, fresh / place, follow_symlinks=False)
+
+
+def _written(directory: Path) -> bool:
+    return (directory / MARKER).is_file()

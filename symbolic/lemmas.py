@@ -16,8 +16,8 @@ from fieldflow.symbolic.symbols import c, q11, q22, z
 STEIN, PRICE = Reference("stein1981estimation", "Lemma 1"), Reference("price1958useful", "theorem")
 
 _SLOPE_U, _SLOPE_V = (
-    sp.Symbol(r"\mathrm{E}[\partial_u F]", real=True),
-    sp.Symbol(r"\mathrm{E}[\partial_v F]", real=True),
+    sp.Symbol("E_F_u", real=True),
+    sp.Symbol("E_F_v", real=True),
 )
 
 

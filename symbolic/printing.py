@@ -31,6 +31,10 @@ _NAMES = {
     "K_xy": r"K_{xy}",
     "E_h2": r"\langle h_{i}^{2} \rangle",
     "epsilon": r"\varepsilon",
+    "E_F_u": r"\mathrm{E}[\partial_{u} F]",
+    "E_F_v": r"\mathrm{E}[\partial_{v} F]",
+    "w_perp": r"w_{\perp}",
+    "sigma_1": r"\sigma'",
 }
 """Symbols whose calling name is not what one prints."""
 

@@ -197,9 +197,11 @@ def test_verify_prints_table_or_json_or_nothing_and_exits_with_the_verdict(call,
 @pytest.mark.usefixtures("calls")
 def test_verify_replaces_only_what_fieldflow_wrote(call, tmp_path):
     assert call("verify", "--out", "mine")[0] == 0
-    (tmp_path / "mine" / "stale").write_text("")
+    (tmp_path / "mine" / "notes").write_text("precious")
+    (tmp_path / "mine" / "results.json").write_text("edited")
     assert call("verify", "--out", "mine")[0] == 0
-    assert not (tmp_path / "mine" / "stale").exists()
+    assert (tmp_path / "mine" / "notes").read_text() == "precious"
+    assert (tmp_path / "mine" / "results.json").read_text() == '{"schema": 1}\n'
 
 
 @pytest.mark.parametrize("kind", ["foreign directory", "file", "below a file"])

@@ -123,3 +123,25 @@ def test_gradient_flow_agrees_with_neural_tangents(case, trained, key):
     np.testing.assert_allclose(flow.mean(x), np.array(case[f"{key}_mean"]), atol=2e-11)
     if ridge == 0.0:
         np.testing.assert_allclose(flow.covariance(x), np.array(case[f"{key}_cov"]), atol=2e-11)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("trained", ["readout", "all"])
+def test_a_posterior_on_repeated_points_is_refused(seed, trained):
+    """Rounding can make the Gram matrix of repeated points pass for positive definite."""
+    x = np.random.default_rng(seed).normal(size=(5, 3))
+    x[3] = x[1]
+    net = ff.MLP(3, depth=2, activation="relu")
+    flow = ff.TrainingFlow(net, x, np.arange(5.0), learning_rate=1.0, steps=np.inf, trained=trained)
+    with pytest.raises(ff.errors.NotPositiveDefinite, match="ridge"):
+        flow.mean(x)
+    regular = ff.TrainingFlow(net, x, np.arange(5.0), learning_rate=1.0, steps=np.inf, trained=trained, ridge=1e-6)
+    assert np.all(np.isfinite(regular.mean(x)))
+
+
+def test_divergence_is_named():
+    flow = ff.TrainingFlow(
+        ff.MLP(1, depth=1, activation="relu"), [[1.0], [2.0]], [1.0, 2.0], learning_rate=1e3, steps=10**5
+    )
+    with pytest.raises(ff.errors.BadInput, match=r"^learning_rate: training diverges"):
+        flow.mean([[1.0]])

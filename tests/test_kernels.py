@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
+import mpmath
 import numpy as np
 import pytest
 import sympy as sp
@@ -201,3 +202,95 @@ def test_bad_points_are_named(x, message):
 def test_bad_networks_are_named(arguments, key):
     with pytest.raises(ff.errors.BadInput, match=key):
         ff.MLP(**arguments)
+
+
+def true_kernels(names, sigma_b, x, y):
+    """K, Θ and their diagonals of one pair in 60-digit arithmetic, from textbook forms; inputs taken as exact."""
+
+    def angle(p, k, q):
+        return mpmath.atan2(mpmath.sqrt(max(p * q - k * k, mpmath.mpf(0))), k)
+
+    def relu(p, k, q):
+        theta = angle(p, k, q)
+        root = mpmath.sqrt(max(p * q - k * k, mpmath.mpf(0)))
+        return (root + k * (mpmath.pi - theta)) / (2 * mpmath.pi), (mpmath.pi - theta) / (2 * mpmath.pi)
+
+    def erf(p, k, q):
+        det = (1 + 2 * p) * (1 + 2 * q) - 4 * k * k
+        return 2 / mpmath.pi * mpmath.atan2(2 * k, mpmath.sqrt(det)), 4 / mpmath.pi / mpmath.sqrt(det)
+
+    def sin(p, k, q):
+        near, far = mpmath.exp(k - (p + q) / 2) / 2, mpmath.exp(-k - (p + q) / 2) / 2
+        return near - far, near + far
+
+    def sign(p, k, q):
+        return 1 - 2 * angle(p, k, q) / mpmath.pi, mpmath.mpf(0)
+
+    layers = {"relu": relu, "erf": erf, "sin": sin, "sign": sign}
+
+    def pair(a, b):
+        w, v = mpmath.mpf(1.3) ** 2, mpmath.mpf(sigma_b) ** 2
+        a, b = [mpmath.mpf(float(entry)) for entry in a], [mpmath.mpf(float(entry)) for entry in b]
+        p, k, q = (w * mpmath.fdot(s, t) / len(s) + v for s, t in ((a, a), (a, b), (b, b)))
+        tangent = k
+        for name in names:
+            layer = layers[name]
+            value, slope = layer(p, k, q)
+            p, k, q = w * layer(p, p, p)[0] + v, w * value + v, w * layer(q, q, q)[0] + v
+            tangent = k + w * slope * tangent
+        return k, tangent
+
+    with mpmath.workdps(60):
+        return [*pair(x, y), *pair(x, x), *pair(y, y)]
+
+
+@pytest.mark.parametrize("names", [("erf", "relu", "relu"), ("sin", "relu", "erf"), ("relu", "sin", "sign")])
+@pytest.mark.parametrize("sigma_b", [0.0, 0.3])
+def test_mixed_layers_keep_the_angle_of_nearly_equal_points(names, sigma_b):
+    """After a smooth layer the determinant is not that of rounded covariances, which loses the tangent kernel to 1e-9."""
+    generator = np.random.default_rng(5)
+    net = ff.MLP(3, depth=3, activation=names, sigma_w=1.3, sigma_b=sigma_b)
+    x = generator.normal(size=3)
+    others = [x + size * generator.normal(size=3) for size in (1e-3, 1e-4, 1e-5, 1e-7, 1e-9)]
+    for y in [*others, x * (1 + 1e-6), -x, -x + 1e-7 * generator.normal(size=3)]:
+        k, theta, *own = true_kernels(names, sigma_b, x, y)
+        found = ff.nngp_ntk(net, [x], [y])
+        assert abs(found[0][0, 0] - k) <= 1e-12 * mpmath.sqrt(own[0] * own[2])
+        assert abs(found[1][0, 0] - theta) <= 1e-12 * mpmath.sqrt(own[1] * own[3])
+
+
+def test_points_on_one_line_keep_their_angle():
+    """2x rounded is not quite parallel to x, and five layers of sign turn an angle of 1e-16 into one of 0.1."""
+    x = np.array([0.3, -1.7, 2.9])
+    net = ff.MLP(3, depth=5, activation="sign", sigma_w=1.3)
+    for factor in (2.1, -0.7):
+        k, _, *own = true_kernels(["sign"] * 5, 0.0, x, factor * x)
+        assert abs(ff.nngp(net, [x], [factor * x])[0, 0] - k) <= 1e-12 * mpmath.sqrt(own[0] * own[2])
+
+
+def test_a_python_function_is_an_activation_too():
+    known = ff.nngp_ntk(ff.MLP(2, depth=2, activation="tanh"), [[1.0, 2.0], [-1.0, 0.3]])
+    given = ff.nngp_ntk(ff.MLP(2, depth=2, activation=np.tanh), [[1.0, 2.0], [-1.0, 0.3]])
+    for a, b in zip(known, given, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda: ff.nngp("relu", [[1.0]]), "net: expected a fieldflow.MLP"),
+        (
+            lambda: ff.ntk(ff.MLP(2, depth=1, activation="relu"), [[1e160, 1.0]]),
+            "x1, x2: expected points whose squared norm",
+        ),
+        (lambda: ff.MeanField(np.tanh, 1.0, 0.1), "activation: mean-field theory needs its derivative"),
+        (lambda: ff.gaussian_expectation("relu", tolerance="x"), "tolerance"),
+        (
+            lambda: ff.gaussian_expectation("relu").compile()(np.ones(2), np.ones(3), 1.0),
+            "expectation.relu: expected shapes",
+        ),
+    ],
+)
+def test_bad_arguments_are_named(call, name):
+    with pytest.raises(ff.errors.BadInput, match=f"^{name}"):
+        call()

@@ -243,9 +243,13 @@ def test_saving_replaces_only_what_fieldflow_wrote(tmp_path, small):
         small.save(foreign)
     assert [p.name for p in tmp_path.iterdir()] == ["mine"]
     own = small.save(tmp_path / "own")
-    (own / "stale.txt").write_text("old", encoding="utf-8")
+    (own / "tables" / "notes.txt").write_text("mine", encoding="utf-8")
+    marker = own / ".fieldflow"
+    marker.write_text(marker.read_text(encoding="utf-8") + "tables/stale.tex\n", encoding="utf-8")
+    (own / "tables" / "stale.tex").write_text("of an older version", encoding="utf-8")
     small.save(own)
-    assert not (own / "stale.txt").exists()
+    assert (own / "tables" / "notes.txt").read_text(encoding="utf-8") == "mine"
+    assert not (own / "tables" / "stale.tex").exists()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["mine", "own"]
 
 
