@@ -173,6 +173,8 @@ def _derive(first: Activation, second: Activation, mean: Mean, tolerance: float)
         steps=_steps(bracket, first.expr, second.expr, mean, value),
         numerical=value.numerical,
         closed_form="special" if value.special else True,
+        integral=_integral(first.expr, second.expr, mean, stable=True) if value.special else None,
+        breaks=_breaks(first.expr, second.expr, mean) if value.special else (),
         requires=requires,
     )
 
@@ -293,12 +295,12 @@ def second_moment(sigma: Any) -> Formula:
     x = sp.Symbol("x", real=True)
     weight = sp.exp(-(x**2) / 2) / sp.sqrt(2 * sp.pi)
     integral = sp.Integral(known.expr.subs(z, sp.sqrt(q) * x) ** 2 * weight, (x, -sp.oo, sp.oo))
+    breaks = (tuple(place / sp.sqrt(sp.Max(q, sp.Rational(1, 10**290))) for place in places(known.expr)),)
     try:
         value = expectation(known.expr, known.expr)
     except NoClosedForm as reason:
         why = str(reason).removeprefix("sigma: ")
         steps = (definition(bracket, integral, f"no closed form: {why}"),)
-        breaks = (tuple(place / sp.sqrt(sp.Max(q, sp.Rational(1, 10**290))) for place in places(known.expr)),)
         return Formula(
             **common, expr=integral, derived_from=("definition",), steps=steps, closed_form=False, breaks=breaks
         )
@@ -313,6 +315,8 @@ def second_moment(sigma: Any) -> Formula:
         ),
         numerical=diagonal(value.carried),
         closed_form="special" if value.special else True,
+        integral=integral if value.special else None,
+        breaks=breaks if value.special else (),
         requires=tuple(entry.subs({q11: q, c: q, q22: q}) for entry in _requires(known.expr)[-1:]),
     )
 
