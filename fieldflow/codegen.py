@@ -141,6 +141,7 @@ LIBRARY = {
     "RegularizedUpperGamma": "gammaincc",
     "InverseRegularizedUpperGamma": "gammainccinv",
     "Dawson": "dawsn",
+    "ScaledErfc": "erfcx",
     "NormalOrthant": "owens_t",
 }
 """SymPy functions that need SciPy: class name to name in scipy.special.cython_special."""
@@ -212,7 +213,9 @@ class _ScalarPrinter(PythonCodePrinter):
 
     _print_RegularizedUpperGamma = _print_InverseRegularizedUpperGamma = _print_Function
     _print_DifferenceOfProducts = _print_ExpDifference = _print_NormalCdf = _print_Function
-    _print_BivariateNormal = _print_NormalOrthant = _print_Dawson = _print_Angle = _print_Chord = _print_Function
+    _print_BivariateNormal = _print_NormalOrthant = _print_Dawson = _print_ScaledErfc = _print_Angle = _print_Chord = (
+        _print_Function
+    )
 
 
 def check_supported(expr: Any) -> None:

@@ -39,6 +39,11 @@ class Fraction:
     def factored(self) -> sp.Expr:
         """Return the expression, numerator and denominator in factors."""
         content, factors = self._factors()
+        if content < 0:  # a sum with mostly negative terms takes the sign
+            for place, (factor, power) in enumerate(factors):
+                if power % 2 and 2 * sum(coefficient < 0 for coefficient in (-factor).values()) < len(factor):
+                    content, factors[place] = -content, (-factor, power)
+                    break
         parts = [factor.as_expr() ** power for factor, power in factors]
         parts += [factor.as_expr() ** -power for factor, power in self.denominator.items()]
         return sp.Mul(_rational(content), self.constant, *parts)
@@ -129,7 +134,9 @@ def _without_constants(numerator: Any, denominator: Powers, symbols: list[sp.Sym
     gens = [*below, *sorted((constant for constant in kept if constant not in (1, *below)), key=sp.default_sort_key)]
     ring = PolyRing([*symbols, *gens], sp.QQ, sp.polys.orderings.lex)
     terms = {
-        (*key, *(int(gen == constant) for gen in gens)): entry for constant, part in kept.items() for key, entry in part.items()
+        (*key, *(int(gen == constant) for gen in gens)): entry
+        for constant, part in kept.items()
+        for key, entry in part.items()
     }
     return sp.Integer(1), ring.from_dict(terms), ring
 

@@ -18,10 +18,11 @@ from fieldflow.symbolic.activations import CATALOGUE, Activation, activation, ca
 from fieldflow.symbolic.activations import kinks as places
 from fieldflow.symbolic.errors import BadInput, NoClosedForm
 from fieldflow.symbolic.formula import Formula, Step, definition, step
-from fieldflow.symbolic.normal_form import Monomial, Terms, jumps, kinks, normal_form, rebuilt
+from fieldflow.symbolic.normal_form import Monomial, Terms, jumps, kinks, normal_form, rebuilt, squared
 from fieldflow.symbolic.pair import DETERMINANT, Atom, det, gap
 from fieldflow.symbolic.readable import collect
 from fieldflow.symbolic.reference import Reference
+from fieldflow.symbolic.single import near_and_far
 from fieldflow.symbolic.special import BivariateNormal, DifferenceOfProducts, ExpDifference, NormalCdf, NormalOrthant
 from fieldflow.symbolic.symbols import c, q, q11, q22, z
 
@@ -302,19 +303,42 @@ def second_moment(sigma: Any) -> Formula:
         return Formula(
             **common, expr=integral, derived_from=("definition",), steps=steps, closed_form=False, breaks=breaks
         )
-    exact = diagonal(value.exact)
+    exact, numerical, steps = _equal_points(known.expr, value)
     return Formula(
         **common,
         expr=exact,
         derived_from=_lemmas(known.expr, known.expr, value),
-        steps=(
-            definition(bracket, exact, "u = v: the pair form at c = q11 = q22"),
-            *_stein_in_one_variable(known.expr, exact),
-        ),
-        numerical=diagonal(value.carried),
-        closed_form="special" if value.special else True,
+        steps=(definition(bracket, exact, "u = v: the pair form at c = q11 = q22"), *steps),
+        numerical=numerical,
+        closed_form="special" if exact.has(BivariateNormal) else True,
         requires=tuple(entry.subs({q11: q, c: q, q22: q}) for entry in _requires(known.expr)[-1:]),
     )
+
+
+def _equal_points(sigma: sp.Expr, value: Expectation) -> tuple[sp.Expr, sp.Expr, tuple[Step, ...]]:
+    """Return E[σ²] exactly and for floating point, with the steps behind it."""
+    if not value.special:
+        exact = diagonal(value.exact)
+        return exact, diagonal(value.carried), tuple(_stein_in_one_variable(sigma, exact))
+    # P(u > s, v > t) loses its density at u = v, but there two steps are one: θ(u + s)θ(u + t) = θ(u + min(s, t)).
+    inside, pairs = squared(normal_form(sigma))
+    single = _expectation(inside, _ONE, _CENTRED)
+    parts = (
+        atom._replace(factor=weight * atom.factor)
+        for left, right, weight in pairs
+        for atom in pair.atoms(left, right, _CENTRED)
+    )
+    both = Expectation(*collect(parts))
+    positive = sp.Symbol("q", positive=True)
+    where = {positive: lemmas.inside(max(m.alpha for m in inside))[q11].subs(q11, positive)} if inside else None
+    start = diagonal(single.exact).subs(q, positive)
+    found = [step(start, average(inside, sp.Integer(0), positive), "Stein's lemma in one variable", where=where)]
+    numerical = diagonal(single.carried)
+    if not pairs:
+        numerical, forms = near_and_far(start, positive, [abs(place) for place in kinks(inside) if place != 0])
+        numerical = numerical.subs(positive, q)
+        found += [step(start, form.doit(), "floating-point form", where=where) for form in forms]
+    return diagonal(single.exact + both.exact), numerical + diagonal(both.carried), tuple(found)
 
 
 def diagonal(expr: sp.Expr) -> sp.Expr:

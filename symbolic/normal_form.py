@@ -80,6 +80,21 @@ def _clean(terms: Terms) -> Terms:
     return {monomial: value for monomial, value in expanded.items() if value != 0}
 
 
+def squared(terms: Terms) -> tuple[Terms, list[tuple[Monomial, Monomial, sp.Expr]]]:
+    """Return the square as a normal form, and the products (two gates, one of them an erf) that have none."""
+    inside: Terms = {}
+    pairs = []
+    for left, one in terms.items():
+        for right, two in terms.items():
+            try:
+                inside = _add(
+                    (sp.Integer(1), inside), (one * two, _multiply({left: sp.Integer(1)}, {right: sp.Integer(1)}))
+                )
+            except NoClosedForm:
+                pairs.append((left, right, one * two))
+    return _clean(inside), pairs
+
+
 def _add(*parts: tuple[sp.Expr, Terms]) -> Terms:
     total: Terms = {}
     for factor, terms in parts:
