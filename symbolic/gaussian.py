@@ -14,7 +14,7 @@ from typing import Any
 import sympy as sp
 
 from fieldflow.symbolic import lemmas, pair
-from fieldflow.symbolic.activations import CATALOGUE, Activation, activation, canonical, derivative
+from fieldflow.symbolic.activations import CATALOGUE, Activation, activation, canonical, derivative, with_rationals
 from fieldflow.symbolic.activations import kinks as places
 from fieldflow.symbolic.errors import BadInput, NoClosedForm
 from fieldflow.symbolic.formula import Formula, Step, definition, step
@@ -69,7 +69,7 @@ def _parts(first: Terms, second: Terms, mean: Mean) -> Iterator[Atom]:
 def _unsorted(first: Terms, second: Terms, mean: Mean) -> sp.Expr:
     """Return E[σ(u)τ(v)] as it comes: nothing collected or cancelled, which is quick and good enough to compare with."""
     parts = (part.factor * part.exact / sp.sqrt(part.root) for part in _parts(first, second, mean))
-    return sum(parts, sp.Integer(0)).subs(det, DETERMINANT)
+    return sp.Add(*parts).xreplace({det: DETERMINANT})
 
 
 def _expectation(first: Terms, second: Terms, mean: Mean) -> Expectation:
@@ -137,7 +137,7 @@ def _mean(given: Any) -> Mean:
 def canonical_number(value: Any) -> sp.Expr:
     """Return a real number, decimals as the rationals they print as, or a real symbol."""
     number = value if isinstance(value, sp.Expr) else sp.Rational(str(value))
-    number = number.xreplace({f: sp.Rational(str(f)) for f in number.atoms(sp.Float)})
+    number = with_rationals(number)
     if not (number.is_extended_real and number.is_finite is not False and (number.is_number or number.is_Symbol)):
         raise ValueError(value)
     return number
@@ -311,7 +311,7 @@ def second_moment(sigma: Any) -> Formula:
         steps=(definition(bracket, exact, "u = v: the pair form at c = q11 = q22"), *steps),
         numerical=numerical,
         closed_form="special" if exact.has(BivariateNormal) else True,
-        requires=tuple(entry.subs({q11: q, c: q, q22: q}) for entry in _requires(known.expr)[-1:]),
+        requires=tuple(entry.subs({q11: q, c: q, q22: q}) for entry in _requires(known.expr, known.expr)[-1:]),
     )
 
 

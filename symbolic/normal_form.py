@@ -10,6 +10,7 @@ from typing import Any
 import sympy as sp
 
 from fieldflow.symbolic.errors import NoClosedForm
+from fieldflow.symbolic.switches import intervals
 from fieldflow.symbolic.symbols import z
 
 STEP_NOISE, ERF_NOISE = sp.Integer(0), sp.Rational(1, 2)
@@ -51,7 +52,17 @@ def normal_form(expr: sp.Expr) -> Terms:
     ... }
     True
     """
-    return _clean(_terms(sp.sympify(expr)))
+    whole = sp.sympify(expr)
+    try:
+        return _clean(_terms(whole))
+    except NoClosedForm:
+        points, branches = intervals(whole)
+        if not points:
+            raise
+    parts = [(sp.Integer(1), _terms(branches[0]))]
+    for point, before, after in zip(points, branches, branches[1:], strict=False):
+        parts.append((sp.Integer(1), _multiply(_terms(sp.expand(after - before)), _step(z - point))))
+    return _clean(_add(*parts))
 
 
 def rebuilt(terms: Terms) -> sp.Expr:

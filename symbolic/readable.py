@@ -41,7 +41,7 @@ def collect(parts: Iterable[Atom]) -> tuple[sp.Expr, sp.Expr]:
 
 
 def _rational(total: sp.Expr) -> Fraction:
-    explicit = total.subs(det, DETERMINANT)
+    explicit = total.xreplace({det: DETERMINANT})
     value = fraction(explicit, (DETERMINANT,))
     if value.numerator.ring.ngens > len(explicit.free_symbols) and explicit.has(sp.sin, sp.cos):
         value = fraction(sp.trigsimp(value.factored()), (DETERMINANT,))
