@@ -179,7 +179,8 @@ class _Reader:
         return self.powers[factor, power]
 
     def _product(self, parts: list[tuple[Any, Powers]]) -> tuple[Any, Powers]:
-        numerator, denominator = self.ring.one, {}
+        numerator = self.ring.one
+        denominator: Powers = {}
         for top, bottom in parts:
             numerator *= top
             for factor, power in bottom.items():
