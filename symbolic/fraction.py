@@ -39,13 +39,11 @@ class Fraction:
     def factored(self) -> sp.Expr:
         """Return the expression, numerator and denominator in factors."""
         content, factors = self._factors()
-        if content < 0:  # a sum with mostly negative terms takes the sign
-            for place, (factor, power) in enumerate(factors):
-                if power % 2 and 2 * sum(coefficient < 0 for coefficient in (-factor).values()) < len(factor):
-                    content, factors[place] = -content, (-factor, power)
-                    break
-        parts = [factor.as_expr() ** power for factor, power in factors]
-        parts += [factor.as_expr() ** -power for factor, power in self.denominator.items()]
+        parts = []
+        for factor, power in [*factors, *((factor, -power) for factor, power in self.denominator.items())]:
+            negative = 2 * sum(coefficient < 0 for coefficient in factor.values()) > len(factor)
+            content = -content if negative and power % 2 else content
+            parts.append((-factor if negative else factor).as_expr() ** power)
         return sp.Mul(_rational(content), self.constant, *parts)
 
     def _factors(self) -> tuple[Any, list[tuple[Any, int]]]:

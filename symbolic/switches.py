@@ -108,8 +108,9 @@ def _middle(low: sp.Expr, high: sp.Expr) -> sp.Expr:
 
 def _zeros(switch: sp.Expr) -> list[sp.Expr] | None:
     """Return the real zeros, None if they cannot be had exactly."""
-    if isinstance(switch, _ODD):
-        return _zeros(sp.expand(switch.args[0]))
+    core = switch.as_independent(z, as_Add=False)[1]
+    if isinstance(core, _ODD):
+        return _zeros(sp.expand(core.args[0]))
     try:
         if not switch.is_polynomial(z):
             known = switch.has(sp.exp) and not switch.has(sp.sin, sp.cos, sp.tan, *_SWITCHING)

@@ -178,6 +178,16 @@ def test_nested_switches_have_a_closed_form(sigma, f, places):
     assert abs(formula.compile()(1.7, 0.0, 0.6) - mean[0] * mean[1]) < 1e-13
 
 
+def test_kinks_of_nested_switches():
+    for sigma, places in (
+        (sp.Max(z, 2 * z, 3 * z - 1), (0, 1)),
+        (sp.Abs(z**2 - 2), (-sp.sqrt(2), sp.sqrt(2))),
+        (sp.tanh(sp.Max(-1, sp.Min(1, z))), (-1, 1)),
+        (sp.Max(sp.tanh(z), 0), (0,)),
+    ):
+        assert kinks(activation(sigma).expr) == places
+
+
 @pytest.mark.parametrize(
     ("sigma", "f"),
     [
