@@ -1,5 +1,6 @@
 """Gaussian expectations, compiled: against numbers integrated to 48 digits by code that shares nothing with the engine."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import pytest
 import sympy as sp
 
 import fieldflow as ff
+from fieldflow.compile import compile_formula
 from fieldflow.errors import InaccurateResult
 from fieldflow.symbolic.activations import CATALOGUE, activation, kinks
+from fieldflow.symbolic.symbols import c
 
 z = sp.Symbol("z", real=True)
 REFERENCE = json.loads((Path(__file__).parent / "data" / "expectation_reference.json").read_text(encoding="utf-8"))
@@ -204,3 +207,30 @@ def test_coefficients_with_sixteen_digits(sigma, f):
     expected = one_variable(f, 0.7, ())
     assert abs(ff.formulas.second_moment(activation(sigma).expr)(0.7) / expected - 1) < 4e-15
     assert abs(formula.compile()(0.7, 0.7, 0.7) / expected - 1) < 1e-13
+
+
+@pytest.mark.parametrize(
+    ("q11", "c", "q22", "expected"),
+    [  # by nested quadrature in 20 digits, split at the kinks
+        (20, 10, 20, 5.674320560032112),
+        (100, -60, 90, -2.7350298960558916),
+        (1e-6, 5e-7, 2e-6, 4.995190795651402e-07),
+        (3, 1, 2, 0.6156272020125274),
+    ],
+)
+def test_closed_forms_give_way_where_rounding_swamps_them(q11, c, q22, expected):
+    """e^{q/2}Φ₂ multiplies the rounding of a probability by e^{q/2}: at q = 100 nothing of ELU's closed form is right."""
+    elu = sp.Piecewise((z, z > 0), (sp.exp(z) - 1, True))
+    formula = ff.gaussian_expectation(elu)
+    assert formula.closed_form == "special"
+    assert abs(float(formula.compile()(q11, c, q22)) / expected - 1) < 2e-13
+    if q11 == 100:  # what it is for
+        plain = compile_formula(dataclasses.replace(formula, integral=None))
+        assert abs(float(plain(q11, c, q22)) / expected - 1) > 1
+
+
+def test_the_derivative_of_a_closed_form_has_no_integral():
+    formula = ff.gaussian_expectation(sp.erf(z / 2 + 1))
+    assert formula.closed_form == "special"
+    assert formula.integral is not None
+    assert formula.diff(c).integral is None
