@@ -141,6 +141,7 @@ LIBRARY = {
     "RegularizedUpperGamma": "gammaincc",
     "InverseRegularizedUpperGamma": "gammainccinv",
     "Dawson": "dawsn",
+    "ScaledErfc": "erfcx",
     "NormalOrthant": "owens_t",
 }
 """SymPy functions that need SciPy: class name to name in scipy.special.cython_special."""
@@ -199,6 +200,9 @@ class _ScalarPrinter(PythonCodePrinter):
             return root if expr.exp > 0 else f"(1.0/{root})"
         return str(super()._print_Pow(expr, rational=rational))
 
+    def _print_Float(self, expr: Any) -> str:
+        return repr(float(expr))
+
     def _print_Rational(self, expr: Any) -> str:
         return f"({expr.p}.0/{expr.q}.0)"
 
@@ -212,7 +216,9 @@ class _ScalarPrinter(PythonCodePrinter):
 
     _print_RegularizedUpperGamma = _print_InverseRegularizedUpperGamma = _print_Function
     _print_DifferenceOfProducts = _print_ExpDifference = _print_NormalCdf = _print_Function
-    _print_BivariateNormal = _print_NormalOrthant = _print_Dawson = _print_Angle = _print_Chord = _print_Function
+    _print_BivariateNormal = _print_NormalOrthant = _print_Dawson = _print_ScaledErfc = _print_Angle = _print_Chord = (
+        _print_Function
+    )
 
 
 def check_supported(expr: Any) -> None:
@@ -237,11 +243,22 @@ def _stable_softplus(expr: Any) -> Any:
     return sp.Max(inside, 0) + log1p(sp.exp(-sp.Abs(inside)))
 
 
+_LONG = 2**53
+"""Integers above which a rational constant is printed as its correctly rounded quotient."""
+
+
+def _with_short_numbers(expr: Any) -> Any:
+    """Return the expression with long rationals as floats: integers beyond 64 bits have no compiled form."""
+    long = {number for number in expr.atoms(sp.Rational) if max(abs(number.p), number.q) > _LONG}
+    return expr.xreplace({number: sp.Float(int(number.p) / int(number.q), precision=53) for number in long})
+
+
 def scalar_body(expr: Any, names: list[str], *, name: str = "evaluate") -> str:
     """Return the lines of ``def evaluate(names): ...`` for a scalar expression, or for a list of them as a tuple."""
     exprs = [e.replace(_is_softplus, _stable_softplus) for e in (expr if isinstance(expr, list) else [expr])]
     for entry in exprs:
         check_supported(entry)
+    exprs = [_with_short_numbers(entry) for entry in exprs]
     printer = _ScalarPrinter({"fully_qualified_modules": True, "standard": "python3"})
     # Common parts of a Piecewise must stay in their branch where outside it they may not exist.
     branches = any(entry.has(sp.Piecewise) for entry in exprs) and not isinstance(expr, list)

@@ -24,7 +24,7 @@ from llvmlite import binding
 from numba.core.errors import NumbaExperimentalFeatureWarning
 from scipy.special import cython_special
 
-from fieldflow import codegen, inputs, quadrature_code
+from fieldflow import codegen, guarded, inputs, quadrature_code
 from fieldflow.errors import BadInput, InaccurateResult
 from fieldflow.numeric.jit import cache_root, cached_in, digest_of, toolchain
 from fieldflow.python_quadrature import python_quadrature
@@ -72,12 +72,23 @@ def compile_formula(formula: Formula) -> Callable[..., Any]:
     checked = _boundary(formula, names)
     if isinstance(expr, sp.Integral):
         return _quadrature_function(formula, expr, names, checked)
-    ufunc = _load(_ufunc_source(codegen.scalar_body(expr, names), len(names))).compiled
+    if formula.integral is None:
+        body = codegen.scalar_body(expr, names)
+    else:
+        body = guarded.source(expr, formula.integral, formula.breaks, names, name="evaluate", some=names)
+    ufunc = _load(_ufunc_source(body, len(names))).compiled
 
     def evaluate(*values: Any) -> Any:
         return ufunc(*checked(values))
 
-    return evaluate
+    def evaluate_guarded(*values: Any) -> Any:
+        with np.errstate(over="ignore", invalid="ignore"):  # of closed forms that are then replaced
+            result = ufunc(*checked(values))
+        if not np.all(np.isfinite(result)):
+            raise BadInput(f"{formula.name}: the expectation is not a finite number for these arguments")
+        return result
+
+    return evaluate if formula.integral is None else evaluate_guarded
 
 
 def _quadrature_function(
@@ -240,6 +251,7 @@ def _ufunc_source(body: str, arity: int) -> str:
     return "\n".join(
         [
             _header(library),
+            "import numpy as np\n" if "np." in body else "",
             _jitted(helpers),
             _jitted(body.replace("def evaluate(", "def _evaluate(")),
             f"def evaluate({arguments}):\n    return _evaluate({arguments})\n",

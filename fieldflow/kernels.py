@@ -15,7 +15,7 @@ from fieldflow.errors import BadInput
 from fieldflow.formulas import compiled, deriving, second_moment
 from fieldflow.inputs import Array
 from fieldflow.network import MLP
-from fieldflow.symbolic.activations import Activation, derivative
+from fieldflow.symbolic.activations import Activation, derivative, implemented
 from fieldflow.symbolic.symbols import z
 from fieldflow.workers import available_threads
 
@@ -167,8 +167,10 @@ def _nearby(activation: Activation, q: Array, square: Array) -> Array:
 def _coefficients(activation: Activation, first: Array, second: Array) -> tuple[Array, Array]:
     """Return the Hermite coefficients of both sets of points, with as many terms for one as for the other."""
     apply = compile_scalar(activation.expr)
-    if np.shares_memory(first, second):
-        both = hermite.coefficients(activation.name, apply, first)
+    same = np.shares_memory(first, second)
+    q = first if same else np.concatenate([first, second])
+    slope = np.full_like(q, np.nan) if implemented(activation.expr) else second_moment(activation.derivative)(q)
+    both = hermite.coefficients(activation.name, apply, q, np.array([_variance(activation, q), slope]))
+    if same:
         return both, both
-    both = hermite.coefficients(activation.name, apply, np.concatenate([first, second]))
     return np.ascontiguousarray(both[: len(first)]), np.ascontiguousarray(both[len(first) :])

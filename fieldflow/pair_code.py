@@ -10,10 +10,11 @@ from typing import Any
 
 import sympy as sp
 
-from fieldflow import codegen
+from fieldflow import codegen, guarded
 from fieldflow.compile import load_functions
-from fieldflow.formulas import carried_expectation
+from fieldflow.formulas import carried_expectation, gaussian_expectation
 from fieldflow.symbolic.activations import Activation, implemented, kinks
+from fieldflow.symbolic.formula import Formula
 from fieldflow.symbolic.homogeneous import carried, quarter_turn_minus_angle
 from fieldflow.symbolic.nearby import determinant, distance
 from fieldflow.symbolic.nngp import ABOVE, E_PAIR, SLOPE_PAIR, TANGENT
@@ -31,6 +32,9 @@ def closed(activation: Activation) -> bool:
 
 def _layer(number: int, activation: Activation) -> str:
     """Return ``layer_number(q11, c, q22, D, delta)`` -> E, E', and with degree 0 or 1 the next determinant and distance."""
+    formulas = [gaussian_expectation(expr) for expr in (activation.expr, activation.derivative)]
+    if any(formula.integral is not None for formula in formulas):
+        return _guarded_layer(number, activation, formulas)
     found = (carried_expectation(expr) for expr in (activation.expr, activation.derivative))
     values = [value for value in found if value is not None]
     forms = carried(activation)
@@ -39,6 +43,20 @@ def _layer(number: int, activation: Activation) -> str:
         values = [value.replace(sp.atan2, lambda *_: quarter_turn_minus_angle()) for value in values] + list(forms)
     source = codegen.scalar_body(values, _NAMES, name=f"layer_{number}")
     return source.replace("math.atan(", "_atan(")
+
+
+def _guarded_layer(number: int, activation: Activation, formulas: list[Formula]) -> str:
+    """Return the same with closed forms that give way to their integrals where rounding swamps them."""
+    parts, called = [], []
+    for label, expr, formula in zip("es", (activation.expr, activation.derivative), formulas, strict=True):
+        name = f"layer_{number}_{label}"
+        value = carried_expectation(expr)
+        if formula.integral is None:
+            parts.append(codegen.scalar_body(value, _NAMES, name=name))
+        else:
+            parts.append(guarded.source(value, formula.integral, formula.breaks, _NAMES, name=name, some=_NAMES[:3]))
+        called.append(f"{name}({', '.join(_NAMES)})")
+    return "".join([*parts, f"\ndef layer_{number}({', '.join(_NAMES)}):\n    return {', '.join(called)}\n"])
 
 
 def _recursions() -> str:

@@ -8,6 +8,7 @@ import sympy as sp
 from sympy.utilities.lambdify import implemented_function
 
 from fieldflow.symbolic.errors import BadInput
+from fieldflow.symbolic.switches import intervals
 from fieldflow.symbolic.symbols import z
 
 _HALF = sp.Rational(1, 2)
@@ -80,22 +81,12 @@ def activation(given: Any) -> Activation:
 
 
 def kinks(expr: sp.Expr) -> tuple[sp.Expr, ...]:
-    """Return where ``expr`` has steps or kinks, as far as they are real roots of polynomials.
+    """Return where ``expr`` has steps or kinks, as far as the switches can be solved for.
 
     >>> kinks(sp.Max(z, 0) + sp.tanh(sp.Abs(z - 1)))
     (0, 1)
     """
-    switches = []
-    for part in expr.atoms(sp.Heaviside, sp.Abs, sp.sign):
-        switches.append(part.args[0])
-    for part in expr.atoms(sp.Max, sp.Min):
-        first, *others = part.args
-        switches += [first - other for other in others]
-    for part in expr.atoms(sp.Piecewise):
-        switches += [condition.gts - condition.lts for _, condition in part.args if hasattr(condition, "gts")]
-    polynomials = [sp.expand(switch) for switch in switches if switch.is_polynomial(z) and switch.has(z)]
-    roots = {root for polynomial in polynomials for root in sp.real_roots(polynomial, z)}
-    return tuple(sorted(roots, key=float))
+    return tuple(intervals(expr)[0])
 
 
 def implemented(*exprs: sp.Expr) -> bool:
@@ -108,12 +99,38 @@ def canonical(expr: sp.Expr) -> sp.Expr:
     symbols = expr.free_symbols
     if len(symbols) > 1:
         raise BadInput(f"activation: expected one symbol, got {', '.join(sorted(map(str, symbols)))} in {expr}")
-    exact = expr.xreplace({number: sp.Rational(str(number)) for number in expr.atoms(sp.Float)})
-    if exact.has(sp.I) or not all(number.is_finite for number in exact.atoms(sp.Number)):
+    exact = with_rationals(expr)
+    finite = all(number.is_finite for number in exact.atoms(sp.Number)) and not exact.has(sp.zoo, sp.nan)
+    if exact.has(sp.I) or not finite:
         raise BadInput(f"activation: expected a real, finite expression, got {expr}")
     replaced: sp.Expr = exact.xreplace(dict.fromkeys(symbols, z))
+    for part in replaced.atoms(sp.Piecewise):
+        if not _everywhere(part):
+            raise BadInput(f"activation: expected a value for every z, {part} has none where no condition holds")
     half: sp.Expr = replaced.replace(sp.Heaviside, lambda argument, *_: sp.Heaviside(argument, sp.Rational(1, 2)))
     return half
+
+
+def with_rationals(expr: sp.Expr) -> sp.Expr:
+    """Return the expression with decimals as the shortest rationals that round to them.
+
+    >>> with_rationals(sp.Float(0.1) * z)
+    z/10
+    """
+    floats = expr.atoms(sp.Float)
+    exact = {
+        f: sp.Rational(repr(float(f)) if f._prec <= 53 else sp.sstr(f, full_prec=True)) for f in floats if f.is_finite
+    }
+    return expr.xreplace(exact)
+
+
+def _everywhere(part: sp.Piecewise) -> bool:
+    """Return whether some condition holds for every z; conditions that cannot be solved are given the benefit."""
+    try:
+        some = sp.Or(*(condition for _, condition in part.args))
+        return bool(some == sp.true or some.as_set() == sp.S.Reals)
+    except (NotImplementedError, TypeError, AttributeError):
+        return True
 
 
 def derivative(expr: sp.Expr) -> sp.Expr:

@@ -6,6 +6,8 @@ high-precision comparison at points of the declared domain.
 
 import hashlib
 from dataclasses import dataclass
+from itertools import islice
+from typing import Any
 
 import mpmath  # type: ignore[import-untyped]
 import sympy as sp
@@ -19,6 +21,22 @@ _EXPANDED = 400
 
 _SIMPLIFIED = 120
 """Operations above which a proof by SymPy's simplify is not tried: it can take minutes, as it can with Max."""
+
+
+_ARITHMETIC_CALLS: dict[Any, Any] = {
+    sp.Pow: lambda base, power: mpmath.power(base, int(power) if power == int(mpmath.re(power)) else power),
+    sp.exp: mpmath.exp,
+    sp.erf: mpmath.erf,
+    sp.asin: mpmath.asin,
+    sp.atan2: mpmath.atan2,
+    sp.sin: mpmath.sin,
+    sp.cos: mpmath.cos,
+}
+_ARITHMETIC = (sp.Add, sp.Mul, *_ARITHMETIC_CALLS)
+"""What is evaluated directly; other functions evaluate themselves."""
+
+
+_LONG_NUMBER = 10**6
 
 
 @dataclass(frozen=True)
@@ -54,17 +72,37 @@ def compare(left: sp.Expr, right: sp.Expr, *, where: dict[sp.Symbol, sp.Expr] | 
     'refuted'
     """
     difference = left - right
-    long = difference.is_commutative and sp.count_ops(difference) > _EXPANDED
+    long = difference.is_commutative and _longer(difference, _EXPANDED)
     if not long:
         difference = sp.expand(difference)
     if difference == 0:
         return Comparison(PROVED)
     if not difference.is_commutative:
         return Comparison(REFUTED, 0, 0)
-    short = sp.count_ops(difference) < _SIMPLIFIED and not difference.has(sp.Max)
+    difference = _with_named_numbers(difference)
+    short = not _longer(difference, _SIMPLIFIED) and not difference.has(sp.Max)
     if short and sp.simplify(sp.powsimp(sp.factor_terms(difference))) == 0:
         return Comparison(PROVED)
     return _certify(left, right, where or {})
+
+
+def _longer(expr: sp.Expr, operations: int) -> bool:
+    """Return whether an expression has more operations than that, without counting far beyond."""
+    nodes = sum(1 for _ in islice(sp.preorder_traversal(expr), 6 * operations))
+    return nodes >= 6 * operations or bool(sp.count_ops(expr) > operations)
+
+
+def _with_named_numbers(expr: sp.Expr) -> sp.Expr:
+    """Return the expression with symbols for long rationals: e^{ipz/q} with long p, q is a polynomial of that degree to SymPy.
+
+    What holds for every value holds for these.
+    """
+    names: dict[sp.Expr, sp.Expr] = {}
+    for number in expr.atoms(sp.Rational):
+        if max(abs(number.p), number.q) > _LONG_NUMBER and abs(number) not in names:
+            names[abs(number)] = sp.Dummy(positive=True)
+            names[-abs(number)] = -names[abs(number)]
+    return expr.xreplace(names)
 
 
 def _certify(left: sp.Expr, right: sp.Expr, where: dict[sp.Symbol, sp.Expr]) -> Comparison:
@@ -75,11 +113,39 @@ def _certify(left: sp.Expr, right: sp.Expr, where: dict[sp.Symbol, sp.Expr]) -> 
         for point in range(_POINTS):
             # As floats: rational bases under rational exponents would be expanded into integers of millions of digits.
             values = {symbol: sp.Float(_value(symbol, seed, point, i), 70) for i, symbol in enumerate(symbols)}
-            sides = [complex_value(side, values) for side in (left, right)]
-            scale = max(abs(sides[0]), abs(sides[1]), mpmath.mpf(10) ** -_DIGITS)
-            if not abs(sides[0] - sides[1]) <= scale * mpmath.mpf(10) ** -_DIGITS:
+            known = {symbol: mpmath.mpf(str(value)) for symbol, value in values.items()}
+            if _agree([_value_of(side, known) for side in (left, right)]):
+                continue
+            # What cancels beyond the working precision needs SymPy's adaptive evaluation.
+            if not _agree([complex_value(side, values) for side in (left, right)]):
                 return Comparison(REFUTED, _DIGITS, point + 1)
     return Comparison(CERTIFIED, _DIGITS, _POINTS)
+
+
+def _agree(sides: list[Any]) -> bool:
+    scale = max(abs(sides[0]), abs(sides[1]), mpmath.mpf(10) ** -_DIGITS)
+    return bool(abs(sides[0] - sides[1]) <= scale * mpmath.mpf(10) ** -_DIGITS)
+
+
+def _value_of(expr: sp.Expr, known: dict[sp.Basic, Any]) -> Any:
+    """Return the value at mpmath's working precision; ``known`` keeps the parts, which large sums share."""
+    if expr not in known:
+        known[expr] = _computed(expr, known)
+    return known[expr]
+
+
+def _computed(expr: sp.Expr, known: dict[sp.Basic, Any]) -> Any:
+    if isinstance(expr, _ARITHMETIC):
+        parts = [_value_of(part, known) for part in expr.args]
+        if expr.is_Add:
+            return mpmath.fsum(parts)
+        return mpmath.fprod(parts) if expr.is_Mul else _ARITHMETIC_CALLS[expr.func](*parts)
+    if expr.is_Rational:
+        return mpmath.mpf(int(expr.p)) / int(expr.q)
+    if expr.is_number or not expr.args:
+        return complex_value(expr)
+    symbols = {symbol: sp.Float(str(known[symbol]), 70) for symbol in expr.free_symbols}
+    return complex_value(expr, symbols)
 
 
 def complex_value(expr: sp.Expr, values: dict[sp.Symbol, sp.Expr] | None = None) -> mpmath.mpc:

@@ -98,6 +98,8 @@ class Formula:
         Relative accuracy asked of the quadrature when ``closed_form`` is False.
     breaks : tuple of tuples of expressions
         Where the integrand has kinks in each variable, as functions of the arguments and of earlier variables.
+    integral : SymPy Integral, optional
+        The same quantity as an integral, to be evaluated where rounding swamps the closed form.
 
     Raises
     ------
@@ -120,6 +122,7 @@ class Formula:
     requires: tuple[Any, ...] = ()
     tolerance: float = 1e-10
     breaks: tuple[tuple[Any, ...], ...] = ()
+    integral: Any = None
 
     def __post_init__(self) -> None:
         for expression in (self.expr, self.numerical):
@@ -201,7 +204,7 @@ class Formula:
         args = tuple(argument for argument in self.args if argument in expr.free_symbols)
         return replace(
             self, name=f"{self.name}: {operation}", lhs=lhs, expr=expr, args=args, steps=(), numerical=None,
-            derived_from=(self.name,),
+            integral=None, derived_from=(self.name,),
         )  # fmt: skip
 
     def diff(self, symbol: sp.Symbol) -> "Formula":

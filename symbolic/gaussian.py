@@ -14,14 +14,15 @@ from typing import Any
 import sympy as sp
 
 from fieldflow.symbolic import lemmas, pair
-from fieldflow.symbolic.activations import CATALOGUE, Activation, activation, canonical, derivative
+from fieldflow.symbolic.activations import CATALOGUE, Activation, activation, canonical, derivative, with_rationals
 from fieldflow.symbolic.activations import kinks as places
 from fieldflow.symbolic.errors import BadInput, NoClosedForm
 from fieldflow.symbolic.formula import Formula, Step, definition, step
-from fieldflow.symbolic.normal_form import Monomial, Terms, jumps, kinks, normal_form, rebuilt
+from fieldflow.symbolic.normal_form import Monomial, Terms, jumps, kinks, normal_form, rebuilt, squared
 from fieldflow.symbolic.pair import DETERMINANT, Atom, det, gap
 from fieldflow.symbolic.readable import collect
 from fieldflow.symbolic.reference import Reference
+from fieldflow.symbolic.single import near_and_far
 from fieldflow.symbolic.special import BivariateNormal, DifferenceOfProducts, ExpDifference, NormalCdf, NormalOrthant
 from fieldflow.symbolic.symbols import c, q, q11, q22, z
 
@@ -68,7 +69,7 @@ def _parts(first: Terms, second: Terms, mean: Mean) -> Iterator[Atom]:
 def _unsorted(first: Terms, second: Terms, mean: Mean) -> sp.Expr:
     """Return E[σ(u)τ(v)] as it comes: nothing collected or cancelled, which is quick and good enough to compare with."""
     parts = (part.factor * part.exact / sp.sqrt(part.root) for part in _parts(first, second, mean))
-    return sum(parts, sp.Integer(0)).subs(det, DETERMINANT)
+    return sp.Add(*parts).xreplace({det: DETERMINANT})
 
 
 def _expectation(first: Terms, second: Terms, mean: Mean) -> Expectation:
@@ -136,7 +137,7 @@ def _mean(given: Any) -> Mean:
 def canonical_number(value: Any) -> sp.Expr:
     """Return a real number, decimals as the rationals they print as, or a real symbol."""
     number = value if isinstance(value, sp.Expr) else sp.Rational(str(value))
-    number = number.xreplace({f: sp.Rational(str(f)) for f in number.atoms(sp.Float)})
+    number = with_rationals(number)
     if not (number.is_extended_real and number.is_finite is not False and (number.is_number or number.is_Symbol)):
         raise ValueError(value)
     return number
@@ -173,6 +174,8 @@ def _derive(first: Activation, second: Activation, mean: Mean, tolerance: float)
         steps=_steps(bracket, first.expr, second.expr, mean, value),
         numerical=value.numerical,
         closed_form="special" if value.special else True,
+        integral=_integral(first.expr, second.expr, mean, stable=True) if value.special else None,
+        breaks=_breaks(first.expr, second.expr, mean) if value.special else (),
         requires=requires,
     )
 
@@ -293,28 +296,55 @@ def second_moment(sigma: Any) -> Formula:
     x = sp.Symbol("x", real=True)
     weight = sp.exp(-(x**2) / 2) / sp.sqrt(2 * sp.pi)
     integral = sp.Integral(known.expr.subs(z, sp.sqrt(q) * x) ** 2 * weight, (x, -sp.oo, sp.oo))
+    # Zero as well: for large q the integrand switches there within 1/√q, which the rule resolves at the end of a panel.
+    ends = (sp.Integer(0), *(place for place in places(known.expr) if place != 0))
+    breaks = (tuple(place / sp.sqrt(sp.Max(q, sp.Rational(1, 10**290))) for place in ends),)
     try:
         value = expectation(known.expr, known.expr)
     except NoClosedForm as reason:
         why = str(reason).removeprefix("sigma: ")
-        steps = (definition(bracket, integral, f"no closed form: {why}"),)
-        breaks = (tuple(place / sp.sqrt(sp.Max(q, sp.Rational(1, 10**290))) for place in places(known.expr)),)
+        undone = (definition(bracket, integral, f"no closed form: {why}"),)
         return Formula(
-            **common, expr=integral, derived_from=("definition",), steps=steps, closed_form=False, breaks=breaks
+            **common, expr=integral, derived_from=("definition",), steps=undone, closed_form=False, breaks=breaks
         )
-    exact = diagonal(value.exact)
+    exact, numerical, steps = _equal_points(known.expr, value)
     return Formula(
         **common,
         expr=exact,
         derived_from=_lemmas(known.expr, known.expr, value),
-        steps=(
-            definition(bracket, exact, "u = v: the pair form at c = q11 = q22"),
-            *_stein_in_one_variable(known.expr, exact),
-        ),
-        numerical=diagonal(value.carried),
-        closed_form="special" if value.special else True,
-        requires=tuple(entry.subs({q11: q, c: q, q22: q}) for entry in _requires(known.expr)[-1:]),
+        steps=(definition(bracket, exact, "u = v: the pair form at c = q11 = q22"), *steps),
+        numerical=numerical,
+        closed_form="special" if exact.has(BivariateNormal) else True,
+        integral=integral if value.special else None,
+        breaks=breaks if value.special else (),
+        requires=tuple(entry.subs({q11: q, c: q, q22: q}) for entry in _requires(known.expr, known.expr)[-1:]),
     )
+
+
+def _equal_points(sigma: sp.Expr, value: Expectation) -> tuple[sp.Expr, sp.Expr, tuple[Step, ...]]:
+    """Return E[σ²] exactly and for floating point, with the steps behind it."""
+    if not value.special:
+        exact = diagonal(value.exact)
+        return exact, diagonal(value.carried), tuple(_stein_in_one_variable(sigma, exact))
+    # P(u > s, v > t) loses its density at u = v, but there two steps are one: θ(u + s)θ(u + t) = θ(u + min(s, t)).
+    inside, pairs = squared(normal_form(sigma))
+    single = _expectation(inside, _ONE, _CENTRED)
+    parts = (
+        atom._replace(factor=weight * atom.factor)
+        for left, right, weight in pairs
+        for atom in pair.atoms(left, right, _CENTRED)
+    )
+    both = Expectation(*collect(parts))
+    positive = sp.Symbol("q", positive=True)
+    where = {positive: lemmas.inside(max(m.alpha for m in inside))[q11].subs(q11, positive)} if inside else None
+    start = diagonal(single.exact).subs(q, positive)
+    found = [step(start, average(inside, sp.Integer(0), positive), "Stein's lemma in one variable", where=where)]
+    numerical = diagonal(single.carried)
+    if not pairs:
+        numerical, forms = near_and_far(start, positive, [abs(place) for place in kinks(inside) if place != 0])
+        numerical = numerical.subs(positive, q)
+        found += [step(start, form.doit(), "floating-point form", where=where) for form in forms]
+    return diagonal(single.exact + both.exact), numerical + diagonal(both.carried), tuple(found)
 
 
 def diagonal(expr: sp.Expr) -> sp.Expr:

@@ -10,6 +10,7 @@ from typing import Any
 import sympy as sp
 
 from fieldflow.symbolic.errors import NoClosedForm
+from fieldflow.symbolic.switches import intervals
 from fieldflow.symbolic.symbols import z
 
 STEP_NOISE, ERF_NOISE = sp.Integer(0), sp.Rational(1, 2)
@@ -51,7 +52,17 @@ def normal_form(expr: sp.Expr) -> Terms:
     ... }
     True
     """
-    return _clean(_terms(sp.sympify(expr)))
+    whole = sp.sympify(expr)
+    try:
+        return _clean(_terms(whole))
+    except NoClosedForm:
+        points, branches = intervals(whole)
+        if not points:
+            raise
+    parts = [(sp.Integer(1), _terms(branches[0]))]
+    for point, before, after in zip(points, branches, branches[1:], strict=False):
+        parts.append((sp.Integer(1), _multiply(_terms(sp.expand(after - before)), _step(z - point))))
+    return _clean(_add(*parts))
 
 
 def rebuilt(terms: Terms) -> sp.Expr:
@@ -78,6 +89,21 @@ def _gate_expression(gate: Gate | None) -> sp.Expr:
 def _clean(terms: Terms) -> Terms:
     expanded = {monomial: sp.expand(value) for monomial, value in terms.items()}
     return {monomial: value for monomial, value in expanded.items() if value != 0}
+
+
+def squared(terms: Terms) -> tuple[Terms, list[tuple[Monomial, Monomial, sp.Expr]]]:
+    """Return the square as a normal form, and the products (two gates, one of them an erf) that have none."""
+    inside: Terms = {}
+    pairs = []
+    for left, one in terms.items():
+        for right, two in terms.items():
+            try:
+                inside = _add(
+                    (sp.Integer(1), inside), (one * two, _multiply({left: sp.Integer(1)}, {right: sp.Integer(1)}))
+                )
+            except NoClosedForm:
+                pairs.append((left, right, one * two))
+    return _clean(inside), pairs
 
 
 def _add(*parts: tuple[sp.Expr, Terms]) -> Terms:

@@ -83,7 +83,7 @@ def atoms(left: Monomial, right: Monomial, mean: tuple[sp.Expr, sp.Expr]) -> Ite
     base = _Base(law, gates, own, centred)
     values = base.substitution()
     for (done, left_over), coefficient in stein.pieces(left.power, right.power, tuple(gates), centred).items():
-        number = coefficient.subs(values, simultaneous=True)
+        number = coefficient.xreplace(values)
         for atom in base.factors(done, left_over):
             yield atom._replace(factor=atom.factor * number)
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 import sympy as sp
 
+from fieldflow.symbolic.fraction import Fraction, fraction
 from fieldflow.symbolic.pair import DETERMINANT, Atom, det, gap, with_determinant
 from fieldflow.symbolic.special import ExpDifference
 from fieldflow.symbolic.symbols import c, q11, q22
@@ -26,10 +27,10 @@ def collect(parts: Iterable[Atom]) -> tuple[sp.Expr, sp.Expr]:
         found[key] = (before + part.factor, part)
     exact, stable = sp.Integer(0), []
     for total, atom in found.values():
-        coefficient = _rational(total)
-        if coefficient == 0:
+        value = _rational(total)
+        if value.numerator == 0:
             continue
-        coefficient, power = _absorb(coefficient, atom.root)
+        coefficient, power = _absorb(value, atom.root)
         exact += coefficient * atom.exact * sp.sqrt(atom.root) ** power
         root = atom.stable_root
         if power < 0 and sp.expand(root).subs({q11: 0, q22: 0, det: 0, c: 0}) == 0:
@@ -39,22 +40,20 @@ def collect(parts: Iterable[Atom]) -> tuple[sp.Expr, sp.Expr]:
     return _tidy(exact), carried
 
 
-def _rational(total: sp.Expr) -> sp.Expr:
-    value = sp.cancel(sp.together(sp.expand(total.subs(det, DETERMINANT))))
-    if value.has(sp.I):
-        value = sp.cancel(sp.expand(sp.expand_complex(sp.expand(value))))
-    if value.has(sp.sin, sp.cos):
-        value = sp.trigsimp(value)
-    return sp.factor(value)
+def _rational(total: sp.Expr) -> Fraction:
+    explicit = total.xreplace({det: DETERMINANT})
+    value = fraction(explicit, (DETERMINANT,))
+    if value.numerator.ring.ngens > len(explicit.free_symbols) and explicit.has(sp.sin, sp.cos):
+        value = fraction(sp.trigsimp(value.factored()), (DETERMINANT,))
+    return value
 
 
-def _absorb(coefficient: sp.Expr, root: sp.Expr) -> tuple[sp.Expr, int]:
+def _absorb(value: Fraction, root: sp.Expr) -> tuple[sp.Expr, int]:
     """Return the coefficient and the power ±1 of √root it multiplies."""
     if root == 1:
-        return coefficient, 1
-    top, bottom = sp.fraction(sp.together(coefficient))
-    quotient, rest = sp.div(sp.expand(top), root, q11, q22, c)
-    return (sp.factor(quotient / bottom), 1) if rest == 0 else (coefficient, -1)
+        return value.factored(), 1
+    quotient = value.divided(root)
+    return (value.factored(), -1) if quotient is None else (quotient.factored(), 1)
 
 
 def _tidy(expr: sp.Expr) -> sp.Expr:

@@ -120,6 +120,26 @@ class NormalCdf(sp.Function):
         return _raised(rf"\Phi\left({printer._print(self.args[0])}\right)", exp)
 
 
+class ScaledErfc(sp.Function):
+    """erfcx(x) = e^{x²} erfc(x), which neither overflows nor underflows for x >= 0."""
+
+    nargs = 1
+
+    def doit(self, **hints: Any) -> sp.Expr:
+        """Return the plain expression."""
+        return sp.exp(self.args[0] ** 2) * sp.erfc(self.args[0])
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        """Return 2x·erfcx(x) - 2/√π."""
+        return 2 * self.args[0] * self - 2 / sp.sqrt(sp.pi)
+
+    def _eval_evalf(self, prec: int) -> sp.Expr:
+        return self.doit()._eval_evalf(prec)
+
+    def _latex(self, printer: Any, exp: str | None = None) -> str:
+        return _raised(str(printer._print(self.doit())), exp)
+
+
 class BivariateNormal(sp.Function):
     """Φ₂(h, k; ρ) = P(ξ <= h, η <= k) for standard normal ξ, η of correlation ρ; compiled to Owen's T."""
 

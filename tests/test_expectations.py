@@ -1,15 +1,19 @@
 """Gaussian expectations, compiled: against numbers integrated to 48 digits by code that shares nothing with the engine."""
 
+import dataclasses
 import json
 from pathlib import Path
 
+import mpmath
 import numpy as np
 import pytest
 import sympy as sp
 
 import fieldflow as ff
+from fieldflow.compile import compile_formula
 from fieldflow.errors import InaccurateResult
-from fieldflow.symbolic.activations import CATALOGUE, activation
+from fieldflow.symbolic.activations import CATALOGUE, activation, kinks
+from fieldflow.symbolic.symbols import c
 
 z = sp.Symbol("z", real=True)
 REFERENCE = json.loads((Path(__file__).parent / "data" / "expectation_reference.json").read_text(encoding="utf-8"))
@@ -122,6 +126,9 @@ def test_sampling_agrees_and_a_wrong_variance_does_not():
         ("tahn", "nearest: tanh"),
         (sp.Symbol("a") * z, "expected one symbol"),
         (3, "expected a name, a SymPy expression or a function"),
+        (sp.Piecewise((z, z > 0)), "has none where no condition holds"),
+        (z + sp.zoo, "expected a real, finite expression"),
+        (z + sp.nan, "expected a real, finite expression"),
     ],
     ids=str,
 )
@@ -142,3 +149,88 @@ def test_covariances_are_checked_before_numba_sees_them():
         with pytest.raises(ff.errors.BadInput, match=name):
             f(*values)
     assert f(1.0, 1.0 + 4e-16, 1.0) == f(1.0, 1.0, 1.0)
+
+
+def one_variable(f, q, places):
+    """E[f(z)²] at 25 digits."""
+    with mpmath.workdps(25):
+        root = mpmath.sqrt(q)
+        edges = sorted({mpmath.mpf(k) for k in (-12, -4, 0, 4, 12)} | {mpmath.mpf(p) / root for p in places})
+        return mpmath.quad(lambda t: f(root * t) ** 2 * mpmath.npdf(t), edges)
+
+
+@pytest.mark.parametrize(
+    ("sigma", "f", "places"),
+    [
+        (sp.Max(-1, sp.Min(1, z)), lambda t: max(-1, min(1, t)), (-1, 1)),
+        (sp.Min(sp.Max(z, 0), 6), lambda t: min(max(t, 0), 6), (0, 6)),
+        (sp.exp(-sp.Abs(z)), lambda t: mpmath.exp(-abs(t)), (0,)),
+    ],
+    ids=str,
+)
+def test_nested_switches_have_a_closed_form(sigma, f, places):
+    known = activation(sigma)
+    assert kinks(known.expr) == places
+    formula = ff.gaussian_expectation(sigma)
+    assert formula.closed_form == "special"
+    q = 1.7
+    assert abs(ff.formulas.second_moment(known.expr)(q) - one_variable(f, q, places)) < 1e-14
+    # Independent points factorise; E[f] by the same quadrature.
+    mean = [mpmath.quad(lambda t, s=s: f(mpmath.sqrt(s) * t) * mpmath.npdf(t), sorted({-12, 0, 12} | {
+        p / mpmath.sqrt(s) for p in places})) for s in (1.7, 0.6)]  # fmt: skip
+    assert abs(formula.compile()(1.7, 0.0, 0.6) - mean[0] * mean[1]) < 1e-13
+
+
+def test_kinks_of_nested_switches():
+    for sigma, places in (
+        (sp.Max(z, 2 * z, 3 * z - 1), (0, 1)),
+        (sp.Abs(z**2 - 2), (-sp.sqrt(2), sp.sqrt(2))),
+        (sp.tanh(sp.Max(-1, sp.Min(1, z))), (-1, 1)),
+        (sp.Max(sp.tanh(z), 0), (0,)),
+    ):
+        assert kinks(activation(sigma).expr) == places
+
+
+@pytest.mark.parametrize(
+    ("sigma", "f"),
+    [
+        (1.2345678901234567 * z**3 - 0.9876543210987654 * z,
+         lambda t: mpmath.mpf("1.2345678901234567") * t**3 - mpmath.mpf("0.9876543210987654") * t),
+        (sp.sin(1.2345678901234567 * z), lambda t: mpmath.sin(mpmath.mpf("1.2345678901234567") * t)),
+        (1.0507009873554805 * sp.Piecewise((z, z > 0), (1.6732632423543772 * (sp.exp(z) - 1), True)),
+         lambda t: mpmath.mpf("1.0507009873554805") * (t if t > 0 else mpmath.mpf("1.6732632423543772") * mpmath.expm1(t))),
+    ],
+    ids=("polynomial", "sin", "selu"),
+)  # fmt: skip
+def test_coefficients_with_sixteen_digits(sigma, f):
+    formula = ff.gaussian_expectation(sigma)
+    expected = one_variable(f, 0.7, ())
+    assert abs(ff.formulas.second_moment(activation(sigma).expr)(0.7) / expected - 1) < 4e-15
+    assert abs(formula.compile()(0.7, 0.7, 0.7) / expected - 1) < 1e-13
+
+
+@pytest.mark.parametrize(
+    ("q11", "c", "q22", "expected"),
+    [  # by nested quadrature in 20 digits, split at the kinks
+        (20, 10, 20, 5.674320560032112),
+        (100, -60, 90, -2.7350298960558916),
+        (1e-6, 5e-7, 2e-6, 4.995190795651402e-07),
+        (3, 1, 2, 0.6156272020125274),
+    ],
+)
+def test_closed_forms_give_way_where_rounding_swamps_them(q11, c, q22, expected):
+    """e^{q/2}Φ₂ multiplies the rounding of a probability by e^{q/2}: at q = 100 nothing of ELU's closed form is right."""
+    elu = sp.Piecewise((z, z > 0), (sp.exp(z) - 1, True))
+    formula = ff.gaussian_expectation(elu)
+    assert formula.closed_form == "special"
+    assert abs(float(formula.compile()(q11, c, q22)) / expected - 1) < 2e-13
+    if q11 == 100:  # what it is for
+        plain = compile_formula(dataclasses.replace(formula, integral=None))
+        assert abs(float(plain(q11, c, q22)) / expected - 1) > 1
+
+
+def test_the_derivative_of_a_closed_form_has_no_integral():
+    formula = ff.gaussian_expectation(sp.erf(z / 2 + 1))
+    assert formula.closed_form == "special"
+    assert formula.integral is not None
+    assert formula.diff(c).integral is None

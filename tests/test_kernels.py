@@ -294,3 +294,36 @@ def test_a_python_function_is_an_activation_too():
 def test_bad_arguments_are_named(call, name):
     with pytest.raises(ff.errors.BadInput, match=f"^{name}"):
         call()
+
+
+SHIFTED = {
+    "shifted": (sp.Max(z - sp.Rational(1, 2), 0), lambda t: max(t - mpmath.mpf("0.5"), 0), (0.5,)),
+    "hard tanh": (sp.Abs(z - 1) - sp.Abs(z + 1), lambda t: abs(t - 1) - abs(t + 1), (-1, 1)),
+    "elu": (sp.Piecewise((z, z > 0), (sp.exp(z) - 1, True)), lambda t: t if t > 0 else mpmath.expm1(t), (0,)),
+}
+
+
+@pytest.mark.parametrize("name", SHIFTED)
+def test_the_diagonal_of_shifted_rectifiers_at_all_variances(name):
+    expr, f, places = SHIFTED[name]
+    variances = [1e-4, 0.1, 0.7, 1.0, 4.0, 50.0, 1e4, 1e8] if name != "shifted" else [0.01, 0.1, 1.0, 4.0, 1e4, 1e8]
+    found = ff.nngp(ff.MLP(1, depth=1, activation=expr), np.sqrt(variances)[:, None])
+    for q, value in zip(variances, np.diag(found), strict=True):
+        root = mpmath.sqrt(q)
+        edges = {mpmath.mpf(k) for k in (-20, -8, -2, -1, -0.1, 0, 0.1, 1, 2, 8, 20)} | {k / root for k in places}
+        inside = sorted(edge for edge in edges if abs(edge) <= 20)
+        with mpmath.workdps(25):
+            expected = mpmath.quad(lambda t, root=root, f=f: f(root * t) ** 2 * mpmath.npdf(t), inside)
+        assert abs(value - expected) <= 3e-12 * expected, q
+
+
+def test_mean_field_of_a_hard_tanh():
+    net = ff.MeanField(sp.Abs(z + 1) - sp.Abs(z - 1), 1.2, 0.3)
+    assert abs(net.length_map(net.fixed_point) - net.fixed_point) < 1e-12
+
+
+def test_a_weight_without_a_second_moment_is_named():
+    net = ff.MLP(1, depth=1, activation=sp.exp(z**2 / 4))
+    assert abs(ff.nngp(net, [[0.5]])[0, 0] - (1 - 0.25) ** -0.5) < 1e-14
+    with pytest.raises(ff.errors.BadInput, match="infinite: expected 1 - q > 0"):
+        ff.nngp(net, [[1.5]])
