@@ -1,0 +1,108 @@
+"""What goes around the commutative diagram? One network with its mesh, its trained ensemble and its linear RG map."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldflow.brg import LinearRG
+from fieldflow.checks.case import Progress
+from fieldflow.ensemble import CoarseGrained, Ensemble, Trained
+from fieldflow.inputs import Array
+from fieldflow.kernels import nngp
+from fieldflow.network import MLP
+from fieldflow.numeric import rng
+from fieldflow.numeric.coarsegrain import fisher_diagonal
+from fieldflow.numeric.ensemble import BlockSample, outputs_block
+from fieldflow.numeric.mlp import readout_features
+from fieldflow.shell import ShellFlow
+
+
+class Outputs(NamedTuple):
+    """f_Λ on the mesh, (used members, cutoffs, m), the cut-off 0 first; indices of the used members."""
+
+    values: Array
+    used: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One network on its way around the diagram.
+
+    ``mesh`` (m, d_in) holds the training inputs first; ``grid`` the cut-offs, 0 first; ``stated`` the positions in the mesh
+    at which moments are compared; ``widths`` the scan, each with ``scan_members`` members of their own.
+    """
+
+    label: str
+    net: MLP
+    mesh: Array
+    trained: Trained
+    shell: ShellFlow
+    grid: Array
+    stated: NDArray[np.int64]
+    members: int
+    widths: tuple[int, ...]
+    scan_members: int
+    frozen_members: int
+    seed: int
+    threads: int
+
+    @cached_property
+    def stiff(self) -> Array:
+        """K_> on the mesh, (replicates, cutoffs, m, m): one replicate where it is known in closed form."""
+        return self.shell.kernel(self.mesh, self.mesh, self.grid).replicates
+
+    @cached_property
+    def maps(self) -> Mapping[str, LinearRG]:
+        """The map of either mode, exact along Λ where K_> has a closed form."""
+        if self.homogeneous:
+            return {mode: LinearRG.from_shell(self.shell, self.mesh, mode=mode) for mode in ("resample", "prune")}
+        return {mode: self.map_of(self.stiff.mean(axis=0), mode) for mode in ("resample", "prune")}
+
+    def map_of(self, stiff: Array, mode: str) -> LinearRG:
+        """Return the map of one table of stiff kernels (cutoffs, m, m)."""
+        return LinearRG.from_kernels(nngp(self.net, self.mesh), stiff, cutoffs=self.grid, mode=mode)
+
+    def replicated(self, mode: str) -> list[LinearRG]:
+        """Return the map of each replicate of a sampled shell kernel, which tell its error; none if it is closed."""
+        return [] if self.homogeneous else [self.map_of(stiff, mode) for stiff in self.stiff]
+
+    @property
+    def homogeneous(self) -> bool:
+        """Whether K_> = ZK, so that the flow is of the Ornstein-Uhlenbeck type."""
+        return self.shell.closed_form
+
+    def features(self, net: MLP, seed: int, index: int) -> tuple[Array, Array]:
+        """Return the normalised features (width, m) of one member on the mesh and its λ (width,)."""
+        law = self.shell.kernel.law
+        fisher = np.empty((0, net.d_in)) if law.points is None else law.points
+        every = np.ascontiguousarray(np.concatenate([self.mesh, fisher]).T)
+        block = outputs_block(
+            net.architecture(), net.compiled_activations(), np.uint64(seed), index, 1, rng.HIDDEN, every
+        )
+        hidden, m = block[0], len(self.mesh)
+        if law.points is None:
+            diagonal = Ensemble(net, 1, seed).gaussian_law(law, index, 1)[0]
+        else:
+            diagonal = fisher_diagonal(np.ascontiguousarray(hidden[:, m:]), law.noise_variance)
+        return readout_features(net.architecture(), np.ascontiguousarray(hidden[:, :m])), diagonal
+
+    def sample(self, net: MLP, mode: str, members: int, seed: int, progress: Progress) -> Outputs:
+        """Return what the trained and coarse-grained members do on the mesh, diverged ones left out."""
+        shell = CoarseGrained(self.grid, self.shell.kernel.law, mode)
+        ensemble = Ensemble(net, members, seed, self.trained, shell, self.threads)
+
+        def reduce(block: BlockSample) -> tuple[Array, NDArray[np.bool_]]:
+            return block.outputs[..., 0], block.diverged
+
+        parts = ensemble.simulate(self.mesh, reduce, lambda done: progress("sample", done))
+        outputs, diverged = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+        used = np.flatnonzero(~diverged)
+        return Outputs(outputs[used], used)
+
+    def scan_seed(self, position: int) -> int:
+        """Return the seed of one width of the scan: the widths share no member, with each other or with the ensemble."""
+        return (self.seed + 1 + position) % 2**64
