@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -76,7 +77,7 @@ class TabulatedPath:
         """Yield the stretches between tabulated cut-offs."""
         inside = self.cutoffs[(self.cutoffs > start) & (self.cutoffs < stop)]
         edges = [start, *inside.tolist(), stop]
-        yield from ((left, right) for left, right in zip(edges[:-1], edges[1:], strict=True) if left < right)
+        yield from ((left, right) for left, right in pairwise(edges) if left < right)
 
     def _place(self, cutoff: float) -> tuple[int, float]:
         """Return the tabulated cut-off at or below, and how far the next one has been approached."""

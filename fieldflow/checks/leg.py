@@ -1,7 +1,7 @@
 """What goes around the commutative diagram? One network with its mesh, its trained ensemble and its linear RG map."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from fieldflow.brg import LinearRG
 from fieldflow.checks.case import Progress
 from fieldflow.ensemble import CoarseGrained, Ensemble, Trained
+from fieldflow.flow import training_matrix
+from fieldflow.formulas import compiled
 from fieldflow.inputs import Array
 from fieldflow.kernels import nngp
 from fieldflow.network import MLP
@@ -19,6 +21,13 @@ from fieldflow.numeric.coarsegrain import fisher_diagonal
 from fieldflow.numeric.ensemble import BlockSample, outputs_block
 from fieldflow.numeric.mlp import readout_features
 from fieldflow.shell import ShellFlow
+from fieldflow.workers import in_blocks
+
+_BATCHES = 4
+"""Independent runs of the sampled shell kernel: one has too few replicates to tell the covariance of its errors."""
+
+_CURVE = 80
+"""Cut-offs, besides those of the experiment, at which curves are drawn."""
 
 
 class Outputs(NamedTuple):
@@ -26,6 +35,15 @@ class Outputs(NamedTuple):
 
     values: Array
     used: NDArray[np.int64]
+
+
+class Moments(NamedTuple):
+    """Of each member: mean (members, cutoffs, m) and covariance by mode (members, cutoffs, m, m) on the mesh, given its
+    hidden layer; the cut-off 0 first.  A sampled function is its own mean, without covariance.
+    """
+
+    mean: Array
+    covariance: Mapping[str, Array]
 
 
 @dataclass(frozen=True)
@@ -53,7 +71,15 @@ class Leg:
     @cached_property
     def stiff(self) -> Array:
         """K_> on the mesh, (replicates, cutoffs, m, m): one replicate where it is known in closed form."""
-        return self.shell.kernel(self.mesh, self.mesh, self.grid).replicates
+        kernel, batches = self.shell.kernel, 1 if self.homogeneous else _BATCHES
+        seeds = [(kernel.seed + i) % 2**64 for i in range(batches)]
+        found = [replace(kernel, seed=seed)(self.mesh, self.mesh, self.grid).replicates for seed in seeds]
+        return np.concatenate(found)
+
+    @property
+    def stiff_error(self) -> float:
+        """Largest standard error of K_> on the mesh."""
+        return float(np.max(self.stiff.std(axis=0, ddof=1))) / np.sqrt(len(self.stiff))
 
     @cached_property
     def maps(self) -> Mapping[str, LinearRG]:
@@ -65,6 +91,21 @@ class Leg:
     def map_of(self, stiff: Array, mode: str) -> LinearRG:
         """Return the map of one table of stiff kernels (cutoffs, m, m)."""
         return LinearRG.from_kernels(nngp(self.net, self.mesh), stiff, cutoffs=self.grid, mode=mode)
+
+    @cached_property
+    def fine(self) -> Array:
+        """Cut-offs fine enough for a curve, 0 first and those of the experiment among them."""
+        return np.unique(np.concatenate([np.linspace(0.0, self.grid[-1], _CURVE), self.grid]))
+
+    @cached_property
+    def _fine_table(self) -> Array:
+        return self.shell.kernel(self.mesh, self.mesh, self.fine).value
+
+    def curve(self, mode: str) -> LinearRG:
+        """Return the map between the cut-offs ``fine``."""
+        if self.homogeneous:
+            return self.maps[mode]
+        return LinearRG.from_kernels(nngp(self.net, self.mesh), self._fine_table, cutoffs=self.fine, mode=mode)
 
     def replicated(self, mode: str) -> list[LinearRG]:
         """Return the map of each replicate of a sampled shell kernel, which tell its error; none if it is closed."""
@@ -102,6 +143,39 @@ class Leg:
         outputs, diverged = (np.concatenate(columns) for columns in zip(*parts, strict=True))
         used = np.flatnonzero(~diverged)
         return Outputs(outputs[used], used)
+
+    def moments(self, net: MLP, members: int, seed: int, progress: Progress, *, used: Array | None = None) -> Moments:
+        """Return the law of each member given its hidden layer, by ``shell.mean`` and ``shell.covariance`` of its kernels."""
+        chosen = np.arange(members) if used is None else used
+
+        def work(first: int, count: int, stop: NDArray[np.uint8]) -> list[tuple[Array, Array, Array]]:
+            block = chosen[first : first + count]
+            return [self._given_hidden(net, seed, int(index)) for index in block if not stop[0]]
+
+        parts = in_blocks(work, len(chosen), threads=self.threads, progress=lambda done: progress("given", done))
+        mean, resampled, pruned = (
+            np.array(column) for column in zip(*(entry for part in parts for entry in part), strict=True)
+        )
+        return Moments(mean, {"resample": resampled, "prune": pruned})
+
+    def _given_hidden(self, net: MLP, seed: int, index: int) -> tuple[Array, Array, Array]:
+        """Return mean (cutoffs, m) and the two covariances (cutoffs, m, m) of one member."""
+        features, diagonal = self.features(net, seed, index)
+        rule, n = self.trained, len(self.trained.x)
+        whole = features.T @ features
+        gram = np.ascontiguousarray(whole[:n, :n])
+        matrix = training_matrix(
+            gram, method=rule.method, learning_rate=rule.learning_rate, steps=rule.steps, d_out=1
+        )  # fmt: skip
+        mean, resampled, pruned = [], [], []
+        for cutoff in self.grid:
+            kept = features * (diagonal >= cutoff)[:, None]
+            stiff = kept.T @ kept
+            response = np.ascontiguousarray(stiff[:n])
+            mean.append(compiled("shell.mean")(response, matrix, rule.y)[:, 0])
+            resampled.append(compiled("shell.covariance")(whole, response, response, matrix, gram))
+            pruned.append(compiled("shell.covariance_prune")(stiff, response, response, matrix, gram))
+        return np.array(mean), np.array(resampled), np.array(pruned)
 
     def scan_seed(self, position: int) -> int:
         """Return the seed of one width of the scan: the widths share no member, with each other or with the ensemble."""

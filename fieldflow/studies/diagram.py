@@ -11,15 +11,23 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from fieldflow.checks.arrow import arrow
-from fieldflow.checks.diagram import Extrapolated, estimates, law, law_agrees, legs_agree, lower, upper
+from fieldflow.checks.diagram import (
+    estimates,
+    law_agrees,
+    legs_agree,
+    lower,
+    sampled_legs,
+    sampled_moments,
+    start,
+    upper,
+)
 from fieldflow.checks.frozen import third_cumulants
-from fieldflow.checks.leg import Leg, Outputs
+from fieldflow.checks.leg import Leg, Moments
 from fieldflow.checks.record import Family
 from fieldflow.data import FISHER, TEST, TRAIN, gaussian_points, parse_target, target_values
 from fieldflow.ensemble import Trained
 from fieldflow.errors import BadInput
 from fieldflow.flow import TrainingFlow
-from fieldflow.inputs import Array
 from fieldflow.network import MLP
 from fieldflow.schema import Count, Judging, Network, Numbers, Positive, Positives, Section, Seed, Text, TrainingSection
 from fieldflow.shell import ShellFlow
@@ -62,10 +70,10 @@ class MeshSection(Section):
 class MapSection(Section):
     """The linear map and what it is compared on."""
 
-    modes: Annotated[list[Mode], Field(min_length=1, max_length=2)] = ["resample", "prune"]
+    modes: Annotated[tuple[Mode, ...], Field(min_length=1, max_length=2)] = ("resample", "prune")
     noise_variance: Positive = 1.0
     data_variance: Positive = 0.1
-    samples: Annotated[int, Field(strict=True, ge=256, le=2**26)] = 2**16
+    samples: Annotated[int, Field(strict=True, ge=256, le=2**26)] = 2**18
 
 
 class DiagramChecks(Judging):
@@ -122,15 +130,22 @@ class DiagramStudy(Study):
         drawn, notes, excluded = [], [], 0
         legs = [self.leg(position, threads) for position in range(len(self.network))]
         for leg in legs:
+            progress = _reporter(leg, "scan", report)
+            scan = [
+                leg.moments(leg.net.with_width(width), leg.scan_members, leg.scan_seed(position), progress)
+                for position, width in enumerate(leg.widths)
+            ]
+            if not all(np.all(np.isfinite(moments.mean)) for moments in scan):
+                raise BadInput(f"training.learning_rate: members of {leg.label} diverged in the scan of widths: lower it")
             for mode in self.map.modes:
-                found, picture, left_out = self._around(leg, mode, report)
+                found, picture, left_out = self._around(leg, mode, scan, report)
                 families += found
                 drawn.append(picture)
                 excluded += left_out
             notes.append(_note(leg))
         return Outcome(
             families=families,
-            pictures=pictures(drawn, self.map.data_variance, len(self.data_points())),
+            pictures=pictures(drawn, self.map.data_variance, self.data.train),
             conventions={leg.label: dict(leg.net.convention.items()) for leg in legs},
             requested=len(legs) * len(self.map.modes) * self.members,
             excluded=excluded,
@@ -139,26 +154,25 @@ class DiagramStudy(Study):
             notes=notes,
         )
 
-    def data_points(self) -> range:
-        """Return the positions of the training inputs in the mesh."""
-        return range(self.data.train)
-
-    def _around(self, leg: Leg, mode: str, report: Report) -> tuple[list[Family], Drawn, int]:
+    def _around(self, leg: Leg, mode: str, scan: list[Moments], report: Report) -> tuple[list[Family], Drawn, int]:
         """Return the families and the series of one network under one mode, and how many members diverged."""
         progress = _reporter(leg, mode, report)
-        sampled = leg.sample(leg.net, mode, self.members, leg.seed, lambda stage, done: progress(stage, done))
+        sampled = leg.sample(leg.net, mode, self.members, leg.seed, progress)
         if len(sampled.used) < 16:
             raise BadInput(f"training.learning_rate: {leg.label}: fewer than 16 members are left undiverged: lower it")
-        scan = [
-            leg.sample(leg.net.with_width(width), mode, leg.scan_members, leg.scan_seed(position),
-                       lambda _, done: progress("scan", done))
-            for position, width in enumerate(leg.widths)
-        ]  # fmt: skip
+        given = leg.moments(leg.net, self.members, leg.seed, progress, used=sampled.used)
+        outputs = sampled_moments(sampled, mode)
         commuting, gap = legs_agree(leg, mode, scan)
-        flowing, _ = law_agrees(leg, mode, scan)
         cumulant, third = third_cumulants(leg, mode, self.checks.target_noise)
-        drawn = _drawn(leg, mode, sampled, gap)._replace(third=third)
-        families = [arrow(leg, mode, sampled), commuting, flowing, cumulant]
+        top, bottom = (estimates(values) for values in (upper(leg, outputs, mode), lower(leg, outputs, leg.maps[mode])))
+        drawn = Drawn(leg, mode, *top, *bottom, *estimates(start(leg, outputs, mode)), gap, third)
+        families = [
+            arrow(leg, mode, sampled),
+            sampled_legs(leg, mode, outputs, given),
+            commuting,
+            law_agrees(leg, mode, scan),
+            cumulant,
+        ]
         return families, drawn, self.members - len(sampled.used)
 
     def leg(self, position: int, threads: int) -> Leg:
@@ -197,27 +211,8 @@ class DiagramStudy(Study):
         )
 
 
-def _drawn(leg: Leg, mode: str, sampled: Outputs, gap: Extrapolated) -> Drawn:
-    rg = leg.maps[mode]
-    top, bottom = upper(leg, sampled.values), lower(leg, sampled.values, rg)
-    start, start_error = estimates(_at_zero(leg, sampled.values))
-    return Drawn(
-        leg, mode, *estimates(top), *estimates(bottom), start[0], start_error[0], law(leg, rg, mode), gap, None
-    )
-
-
-def _at_zero(leg: Leg, values: Array) -> Array:
-    """Return the influence values of the trained ensemble, (members, 1, cells)."""
-    return upper(leg, values[:, [0, 0]])[:, :1] if values.shape[1] == 2 else _first(leg, values)
-
-
-def _first(leg: Leg, values: Array) -> Array:
-    repeated = np.repeat(values[:, :1], values.shape[1], axis=1)
-    return upper(leg, repeated)[:, :1]
-
-
 def _reporter(leg: Leg, mode: str, report: Report) -> Callable[[str, int], None]:
-    totals = {"sample": leg.members, "scan": leg.scan_members * len(leg.widths)}
+    totals = {"sample": leg.members, "given": leg.scan_members * len(leg.widths) if mode == "scan" else leg.members}
     done: dict[str, int] = {}
 
     def progress(stage: str, count: int) -> None:
@@ -237,13 +232,13 @@ def _note(leg: Leg) -> str:
     lowest = min(leg.maps["resample"].generator_eigenvalue(float(cutoff)) for cutoff in leg.grid[:-1])
     kind = "a Markov diffusion on this mesh" if lowest >= 0.0 else "no Markov diffusion: a map of laws only"
     return (
-        f"{leg.label}: K_> is sampled (quasi-Monte Carlo, standard error {leg.shell.std_error:.1e}) with λ from "
+        f"{leg.label}: K_> is sampled (quasi-Monte Carlo, standard error {leg.stiff_error:.1e}) with λ from "
         f"{len(leg.shell.kernel.law.points)} given Fisher inputs; the smallest eigenvalue of the resampling diffusion matrix "
         f"along the cut-offs is {lowest:.3g}: {kind}."
     )
 
 
-def _formulas(legs: list[Leg], modes: list[Mode], method: str) -> list[str]:
+def _formulas(legs: list[Leg], modes: tuple[Mode, ...], method: str) -> list[str]:
     """Return the formulas behind the predictions, in the order of the argument."""
     names = [f"training.{method}", "fisher.readout", "shell.mean", "shell.covariance", "brg.projector", "brg.mean"]
     names += [f"brg.covariance_{mode}" for mode in modes]

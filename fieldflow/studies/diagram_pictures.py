@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fieldflow.checks.diagram import Extrapolated, cell_names
+from fieldflow.checks.diagram import Extrapolated, cells, law
 from fieldflow.checks.frozen import Cumulants
 from fieldflow.checks.leg import Leg
 from fieldflow.inputs import Array
@@ -15,13 +15,12 @@ from fieldflow.picture import Line, Mark, Panel, Picture, Points, Tabular
 _INFORMATION_MEMBERS = 64
 """Members whose own kernels are shown beside I_Λ."""
 
-_FINE = 120
-"""Cut-offs at which a closed-form curve is drawn."""
+_LAMBDA = r"cut-off $\Lambda$"
 
 
 class Drawn(NamedTuple):
-    """Series of one network under one mode: upper leg, lower leg (value, error) and exact law, each (cutoffs, cells); the
-    trained ensemble (cells,); the gap over the widths; third cumulants.
+    """Series of one network under one mode: upper leg and lower leg (value, error), each (cutoffs, cells); the trained
+    ensemble (cells,); the gap over the widths; third cumulants.
     """
 
     leg: Leg
@@ -32,9 +31,18 @@ class Drawn(NamedTuple):
     lower_error: Array
     start: Array
     start_error: Array
-    law: Array
     gap: Extrapolated
-    third: Cumulants | None
+    third: Cumulants
+
+    @property
+    def shown(self) -> tuple[tuple[str, int], tuple[str, int]]:
+        """Name and position, among the cells of one cut-off, of the moments that are drawn."""
+        return ("mean", 0), ("variance", len(self.leg.stated))
+
+    @property
+    def middle(self) -> int:
+        """Position of the middle cut-off, 0 not counted."""
+        return (len(self.leg.grid) - 1) // 2
 
 
 def pictures(drawn: Sequence[Drawn], data_variance: float, train: int) -> list[Picture]:
@@ -51,13 +59,14 @@ def table(drawn: Sequence[Drawn]) -> Tabular:
     """Return what the two legs say at the first stated point and the middle cut-off, at the ensemble's own width."""
     rows = []
     for entry in drawn:
-        middle = len(entry.leg.grid) // 2 - 1
-        for name, cell in (("mean", 0), ("variance", len(entry.leg.stated))):
+        middle, leg = entry.middle, entry.leg
+        exact = law(leg, leg.maps[entry.mode], entry.mode, leg.grid[1:])
+        for name, cell in entry.shown:
+            at = (middle, cell)
             rows.append([
-                escape(entry.leg.label), entry.mode, name, number(float(entry.leg.grid[1 + middle]), 3),
-                with_error(float(entry.upper[middle, cell]), float(entry.upper_error[middle, cell])),
-                with_error(float(entry.lower[middle, cell]), float(entry.lower_error[middle, cell])),
-                number(float(entry.law[middle, cell])),
+                escape(leg.label), entry.mode, name, number(float(leg.grid[1 + middle]), 3),
+                with_error(float(entry.upper[at]), float(entry.upper_error[at])),
+                with_error(float(entry.lower[at]), float(entry.lower_error[at])), number(float(exact[at])),
             ])  # fmt: skip
     return Tabular(
         "legs",
@@ -72,35 +81,23 @@ def table(drawn: Sequence[Drawn]) -> Tabular:
 def _legs(drawn: Sequence[Drawn], mode: str) -> Picture:
     panels = []
     for entry in drawn:
-        for what, cell in (("mean", 0), ("variance", len(entry.leg.stated))):
-            cutoffs = entry.leg.grid
-            panels.append(
-                Panel(
-                    [
-                        Line(
-                            cutoffs, _with_start(entry.law[:, cell], _trained(entry, cell)), r"exact flow, $N=\infty$"
-                        ),
-                        Points(
-                            cutoffs,
-                            _with_start(entry.upper[:, cell], entry.start[cell]),
-                            _with_start(entry.upper_error[:, cell], entry.start_error[cell]),
-                            "upper leg: train, then coarse-grain samples",
-                        ),
-                        Points(
-                            cutoffs[1:],
-                            entry.lower[:, cell],
-                            entry.lower_error[:, cell],
-                            r"lower leg: $P$, $Q$ on the measured moments",
-                            "alternative",
-                            "s",
-                        ),
-                    ],
-                    r"cut-off $\Lambda$",
-                    rf"{what} of $f_\Lambda(x)$",
-                    f"{entry.leg.label}, {mode}",
-                    xscale="cutoff",
-                )
+        cutoffs = entry.leg.grid
+        fine, rg = entry.leg.fine, entry.leg.curve(mode)
+        exact = law(entry.leg, rg, mode, fine)
+        for what, cell in entry.shown:
+            top = Points(
+                cutoffs,
+                np.concatenate([[entry.start[cell]], entry.upper[:, cell]]),
+                np.concatenate([[entry.start_error[cell]], entry.upper_error[:, cell]]),
+                "upper: coarse-grained samples",
             )
+            bottom = Points(
+                cutoffs[1:], entry.lower[:, cell], entry.lower_error[:, cell], "lower: $P$, $Q$ on moments",
+                "alternative", "s",
+            )  # fmt: skip
+            curve = Line(fine, exact[:, cell], r"exact flow, $N=\infty$")
+            title = f"{entry.leg.label}, {mode}"
+            panels.append(Panel([curve, top, bottom], _LAMBDA, rf"{what} of $f_\Lambda(x)$", title))
     return Picture(
         f"diagram-{mode}",
         rf"The commutative diagram ({mode}): mean and variance at one point of the mesh along $\Lambda$. Both legs start from "
@@ -110,42 +107,28 @@ def _legs(drawn: Sequence[Drawn], mode: str) -> Picture:
     )
 
 
-def _with_start(values: Array, start: float) -> Array:
-    return np.concatenate([[start], values])
-
-
-def _trained(entry: Drawn, cell: int) -> float:
-    """Return mean or variance of the trained law of theory at the first stated point."""
-    point = entry.leg.mesh[entry.leg.stated[:1]]
-    flow = entry.leg.shell.flow
-    return float(flow.mean(point)[0] if cell == 0 else flow.covariance(point)[0, 0])
-
-
 def _closing(drawn: Sequence[Drawn]) -> Picture:
     panels = []
     for entry in drawn:
-        widths = np.array(entry.leg.widths, dtype=float)
-        cells = len(cell_names(entry.leg))
-        middle = len(entry.leg.grid) // 2 - 1
+        widths, gap = np.array(entry.leg.widths, dtype=float), entry.gap
+        inverse, count = 1.0 / widths, len(cells(entry.leg)) // (len(entry.leg.grid) - 1)
+        fine = np.linspace(0.0, inverse[0], 50)
         series: list[Line | Points | Mark] = [Mark(0.0, vertical=False)]
-        for name, cell, role, marker in (
-            ("mean", 0, "measured", "o"), ("variance", len(entry.leg.stated), "alternative", "s")
-        ):  # fmt: skip
-            at = middle * cells + cell
-            inverse = np.concatenate([[0.0], 1.0 / widths[::-1]])
-            gap = entry.gap
-            error = np.concatenate([[np.sqrt(gap.covariance[at, at])], gap.errors[::-1, at]])
-            values = np.concatenate([[gap.intercept[at]], gap.per_width[::-1, at]])
-            series.append(Points(inverse[1:], values[1:], error[1:], f"{name}: samples", role, marker))
-            series.append(Points(inverse[:1], values[:1], error[:1], f"{name}: extrapolated", role, "^"))
-        panels.append(
-            Panel(series, r"$1/N$", "upper leg − lower leg",
-                  rf"{entry.leg.label}, {entry.mode}, $\Lambda={entry.leg.grid[1 + middle]:g}$")
-        )  # fmt: skip
+        for (name, cell), role, line, marker in zip(
+            entry.shown, ("measured", "alternative"), ("guide", "alternative"), "os", strict=True
+        ):
+            at = entry.middle * count + cell
+            a, b, c = gap.coefficients[:, at]
+            series.append(Line(fine, a + b * fine + c * fine**2, "", line, dashed=True))
+            series.append(Points(inverse, gap.per_width[:, at], gap.errors[:, at], name, role, marker))
+            error = float(np.sqrt(gap.covariance[at, at]))
+            series.append(Points([0.0], [a], [error], rf"{name}, $N\to\infty$", role, "^"))
+        title = rf"{entry.leg.label}, {entry.mode}, $\Lambda={entry.leg.grid[1 + entry.middle]:g}$"
+        panels.append(Panel(series, r"$1/N$", "upper leg − lower leg", title))
     return Picture(
         "closing",
-        r"The diagram closes at infinite width: difference of the two legs at one point and one cut-off against $1/N$, with its "
-        r"extrapolation to $N=\infty$ (triangles), which is what the verdict judges.",
+        r"The diagram closes at infinite width: difference of the two legs at one point and one cut-off against $1/N$, averaged "
+        r"over the read-outs given the hidden layers, with the fit $a+b/N+c/N^2$. Triangles: $a$, which the verdict judges.",
         panels,
     )
 
@@ -154,23 +137,11 @@ def _third(drawn: Sequence[Drawn]) -> Picture:
     panels = []
     for entry in drawn:
         third, cutoffs = entry.third, entry.leg.grid[1:]
-        if third is None:
-            continue
-        panels.append(
-            Panel(
-                [
-                    Mark(0.0, vertical=False),
-                    Line(
-                        cutoffs, third.lower, r"lower leg: $P\otimes P\otimes P\,\kappa_3(f_T)$", band=third.lower_error
-                    ),
-                    Points(cutoffs, third.upper, third.upper_error, "upper leg: coarse-grained samples"),
-                ],
-                r"cut-off $\Lambda$",
-                r"$\kappa_3$ of $f_\Lambda(x)$",
-                f"{entry.leg.label}, {entry.mode}",
-                xscale="log",
-            )
-        )
+        bottom = Line(cutoffs, third.lower, r"lower: $P\otimes P\otimes P\,\kappa_3(f_T)$", band=third.lower_error)
+        top = Points(cutoffs, third.upper, third.upper_error, "upper: coarse-grained samples")
+        title = f"{entry.leg.label}, {entry.mode}"
+        series = [Mark(0.0, vertical=False), bottom, top]
+        panels.append(Panel(series, _LAMBDA, r"$\kappa_3$ of $f_\Lambda(x)$", title))
     return Picture(
         "cumulants",
         r"Connected three-point function of members that share one hidden layer and are trained on targets with skewed noise: "
@@ -183,48 +154,35 @@ def _information(drawn: Sequence[Drawn], data_variance: float, train: int) -> Pi
     points = range(train)
     panels, share = [], []
     for entry, role in zip(drawn, ("predicted", "alternative", "limit", "control") * 3, strict=False):
-        leg, rg = entry.leg, entry.leg.maps[entry.mode]
-        grid = leg.grid
-        fine = np.geomspace(grid[1], grid[-1], _FINE) if leg.homogeneous else grid[1:]
+        leg = entry.leg
+        fine, rg = leg.fine, leg.curve(entry.mode)
         curve = np.array([rg.information(float(cutoff), data_variance, points) for cutoff in fine])
         value, error = _own_information(leg, data_variance, train)
-        start = rg.information(0.0, data_variance, points)
-        panels.append(
-            Panel(
-                [
-                    Mark(start, vertical=False, label=r"$\Lambda=0$"),
-                    Line(fine, curve, r"$I_\Lambda$, $N=\infty$"),
-                    Points(grid[1:], value, error, rf"members' own kernels, $N={leg.net.finite_widths[-1]}$"),
-                ],
-                r"cut-off $\Lambda$",
-                r"$I_\Lambda$ (nats)",
-                leg.label,
-                xscale="log",
-            )
-        )
-        removed = np.concatenate([[0.0], np.asarray(leg.shell.sloppy_fraction(fine))])
-        share.append(Line(removed, np.concatenate([[1.0], curve / start]), leg.label, role, dashed=role != "predicted"))
-    panels.append(Panel(share, "fraction of read-out weights removed", r"$I_\Lambda/I_0$", "information kept",
-                        ylim=(0.0, None)))  # fmt: skip
+        width = leg.net.finite_widths[-1]
+        series = [Line(fine, curve, r"$N=\infty$", role), Points(leg.grid, value, error, rf"members, $N={width}$")]
+        panels.append(Panel(series, _LAMBDA, r"$I_\Lambda$ (nats)", leg.label, ylim=(0.0, None)))
+        removed = np.asarray(leg.shell.sloppy_fraction(fine))
+        share.append(Line(removed, curve / curve[0], leg.label, role))
+    panels.append(Panel(share, "fraction of weights removed", r"$I_\Lambda/I_0$", "information kept", ylim=(0.0, None)))
     return Picture(
         "information",
         r"Information $I_\Lambda=\frac12\ln\det(K+s^2)-\frac12\ln\det(K_<+s^2)$ of data with noise variance "
         rf"$s^2={data_variance:g}$ about what coarse-graining has left, on the training inputs: it never grows with $\Lambda$. "
-        r"Right: against the fraction of weights removed.",
+        r"Points: the same of the members' own kernels. Right: against the fraction of read-out weights removed.",
         panels,
         columns=3,
-        shared_legend=True,
+        shared_legend=False,
     )
 
 
 def _own_information(leg: Leg, data_variance: float, train: int) -> tuple[Array, Array]:
-    """Return the average over a few members of I_Λ of their own kernels, and its standard error."""
+    """Return the average over a few members of I_Λ of their own kernels, and its standard error, (cutoffs,)."""
     found = []
     for index in range(min(_INFORMATION_MEMBERS, leg.members)):
         features, diagonal = leg.features(leg.net, leg.seed, index)
         seen = features[:, :train]
         whole = np.linalg.slogdet(seen.T @ seen + data_variance * np.eye(train))[1]
-        sloppy = [seen * (diagonal < cutoff)[:, None] for cutoff in leg.grid[1:]]
+        sloppy = [seen * (diagonal < cutoff)[:, None] for cutoff in leg.grid]
         found.append(
             [0.5 * (whole - np.linalg.slogdet(part.T @ part + data_variance * np.eye(train))[1]) for part in sloppy]
         )
