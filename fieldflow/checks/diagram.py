@@ -44,18 +44,16 @@ def start(leg: Leg, moments: Moments, mode: str) -> Array:
     return _at(leg, moments, mode, 0)
 
 
-def lower(
-    leg: Leg, moments: Moments, rg: LinearRG, *, noise: bool = True, moved: bool = True, doubled: bool = False
-) -> Array:
+def lower(leg: Leg, moments: Moments, rg: LinearRG, *, noise: bool = True, times: int = 1) -> Array:
     """Return the influence values of the mapped mean and covariance of the trained ensemble, shaped like ``upper``.
 
-    ``noise`` False leaves Q out, ``moved`` False sets P = 1, ``doubled`` takes Q twice: negative controls.
+    ``noise`` False leaves Q out, ``times`` ≠ 1 takes that power of P: negative controls.
     """
     mean, covariance = moments.mean[:, 0], moments.covariance[rg.mode][:, 0]
     found = []
     for cutoff in leg.grid[1:]:
-        projector = (rg.projector(float(cutoff)) if moved else np.eye(rg.size))[leg.stated]
-        added = rg.noise(float(cutoff))[np.ix_(leg.stated, leg.stated)] * (noise * (1.0 + doubled))
+        projector = np.linalg.matrix_power(rg.projector(float(cutoff)), times)[leg.stated]
+        added = rg.noise(float(cutoff))[np.ix_(leg.stated, leg.stated)] * noise
         spread = projector @ covariance @ projector.T if covariance.shape[-1] > 1 else np.zeros((1, *added.shape))
         found.append(_influence(mean @ projector.T, spread + added))
     return np.stack(found, axis=1)
@@ -82,24 +80,30 @@ def law(leg: Leg, rg: LinearRG, mode: str, cutoffs: Array) -> Array:
 def sampled_legs(leg: Leg, mode: str, sampled: Moments, given: Moments) -> Family:
     """Return the family "on samples the legs differ by what the hidden layers say", exact at any width.
 
-    ``given`` holds the law of the same members given their hidden layers.
+    ``given`` holds the law of the same members given their hidden layers.  This ties the samples to the averages that are
+    extrapolated; whether the map is right is for ``arrow`` (member by member) and ``legs_agree`` (N = infinity) to say.
     """
-    rg = leg.maps[mode]
+    rg, other = leg.maps[mode], "prune" if mode == "resample" else "resample"
     gap = upper(leg, sampled, mode) - lower(leg, sampled, rg)
     expected = upper(leg, given, mode) - lower(leg, given, rg)
     residual = (gap - expected).reshape(len(gap), -1)
     difference, covariance = residual.mean(axis=0), np.cov(residual, rowvar=False) / len(residual)
     statistic, rank, p_value = hotelling(difference, covariance, len(residual))
-    controls = _wrong(leg, sampled, rg)
+    right = upper(leg, given, mode).mean(axis=0)
+    controls = {
+        f"samples of {other}": (upper(leg, given, other).mean(axis=0) - right).reshape(-1),
+        "samples not coarse-grained": (start(leg, given, mode).mean(axis=0) - right).reshape(-1),
+    }
     source = Source(f"{leg.label}/legs-{mode}", EXACT, _EQUATION, derive(f"brg.covariance_{mode}").digest)
     predicted, errors = expected.mean(axis=0).reshape(-1), np.sqrt(np.diag(covariance))
+    wrong = controls["samples not coarse-grained"]
     checks = tuple(
         row(source, f"{name}: upper leg - lower leg", float(predicted[i]), float(predicted[i] + difference[i]),
-            float(errors[i]), len(residual), control=float(predicted[i] - controls["Q left out"][i]), cutoff=cutoff,
+            float(errors[i]), len(residual), control=float(predicted[i] + wrong[i]), cutoff=cutoff,
             point=point, width=leg.net.finite_widths[-1])
         for i, (name, cutoff, point) in enumerate(cells(leg))
     )  # fmt: skip
-    shifts = {name: _shift(difference + shift, covariance, len(residual)) for name, shift in controls.items()}
+    shifts = {name: _shift(difference - shift, covariance, len(residual)) for name, shift in controls.items()}
     return Family(source.family, EXACT, True, statistic, rank, p_value, shifts, checks)
 
 
@@ -157,8 +161,8 @@ def _wrong(leg: Leg, moments: Moments, rg: LinearRG) -> dict[str, Array]:
     right = lower(leg, moments, rg).mean(axis=0).reshape(-1)
     return {
         "Q left out": right - lower(leg, moments, rg, noise=False).mean(axis=0).reshape(-1),
-        "Q twice": right - lower(leg, moments, rg, doubled=True).mean(axis=0).reshape(-1),
-        "P = 1": right - lower(leg, moments, rg, moved=False).mean(axis=0).reshape(-1),
+        "P twice": right - lower(leg, moments, rg, times=2).mean(axis=0).reshape(-1),
+        "P = 1": right - lower(leg, moments, rg, times=0).mean(axis=0).reshape(-1),
     }
 
 

@@ -55,27 +55,29 @@ def third_cumulants(leg: Leg, mode: str, spread: float) -> tuple[Family, Cumulan
 
     outputs = np.concatenate(in_blocks(work, leg.frozen_members, threads=leg.threads))
     top = np.stack([_influence(outputs[:, i, leg.stated]) for i in range(1, len(leg.grid))], axis=1)
-    bottom, unmoved = (np.stack(entry, axis=1) for entry in zip(*_mapped(leg, rg, outputs[:, 0]), strict=True))
-    count = len(outputs)
+    bottom, unmoved, twice = (_mapped(leg, rg, outputs[:, 0], times) for times in (1, 0, 2))
+    count, cells = len(outputs), top.shape[2]
     difference = (top - bottom).reshape(count, -1)
     covariance = np.cov(difference, rowvar=False) / count
     statistic, rank, p_value = hotelling(difference.mean(axis=0), covariance, count)
-    wrong, dof, _ = hotelling((top - unmoved).reshape(count, -1).mean(axis=0), covariance, count)
+    shifts = {
+        name: (wrong - bottom).mean(axis=0).reshape(-1) for name, wrong in (("P = 1", unmoved), ("P twice", twice))
+    }
     source = Source(
         f"{leg.label}/cumulant-{mode}", EXACT, "2405.17538 (56)-(58)", derive("polchinski.connected").digest
     )
-    errors = np.sqrt(np.diag(covariance))
-    means, shifts = difference.mean(axis=0), (unmoved - bottom).mean(axis=0).reshape(-1)
-    cells = top.shape[2]
+    errors, means = np.sqrt(np.diag(covariance)), difference.mean(axis=0)
     rows = tuple(
-        row(source, f"third cumulant of points {_triple(leg, i % cells)}: upper leg - lower leg", 0.0, float(means[i]),
-            float(errors[i]), count, control=float(shifts[i]), cutoff=float(leg.grid[1 + i // cells]),
-            width=leg.net.finite_widths[-1])
+        row(source, f"third cumulant of stated points {_triple(leg, i % cells)}: upper leg - lower leg", 0.0,
+            float(means[i]), float(errors[i]), count, control=float(shifts["P = 1"][i]),
+            cutoff=float(leg.grid[1 + i // cells]), width=leg.net.finite_widths[-1])
         for i in range(len(means))
     )  # fmt: skip
-    family = Family(
-        source.family, EXACT, True, statistic, rank, p_value, {"P = 1": chi2_shift(wrong, dof)}, rows
-    )  # fmt: skip
+    controls = {}
+    for name, shift in shifts.items():
+        wrong, dof, _ = hotelling(means - shift, covariance, count)
+        controls[name] = chi2_shift(wrong, dof)
+    family = Family(source.family, EXACT, True, statistic, rank, p_value, controls, rows)
     return family, Cumulants(*_summary(top[:, :, 0]), *_summary(bottom[:, :, 0]))
 
 
@@ -83,10 +85,10 @@ def _summary(values: Array) -> tuple[Array, Array]:
     return values.mean(axis=0), values.std(axis=0, ddof=1) / np.sqrt(len(values))
 
 
-def _mapped(leg: Leg, rg: LinearRG, trained: Array) -> list[tuple[Array, Array]]:
-    """Return per cut-off the influence values of P on each leg of κ₃(f_T), and of κ₃(f_T) itself."""
-    unmoved = _influence(trained[:, leg.stated])
-    return [(_influence((trained @ rg.projector(float(cutoff)).T)[:, leg.stated]), unmoved) for cutoff in leg.grid[1:]]
+def _mapped(leg: Leg, rg: LinearRG, trained: Array, times: int) -> Array:
+    """Return the influence values (members, cutoffs, triples) of P^times on each leg of κ₃(f_T)."""
+    powers = [np.linalg.matrix_power(rg.projector(float(cutoff)), times)[leg.stated] for cutoff in leg.grid[1:]]
+    return np.stack([_influence(trained @ power.T) for power in powers], axis=1)
 
 
 def _influence(values: Array) -> Array:

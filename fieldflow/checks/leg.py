@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fieldflow.brg import LinearRG
 from fieldflow.checks.case import Progress
 from fieldflow.ensemble import CoarseGrained, Ensemble, Trained
+from fieldflow.errors import BadInput
 from fieldflow.flow import training_matrix
 from fieldflow.formulas import compiled
 from fieldflow.inputs import Array
@@ -18,7 +19,7 @@ from fieldflow.kernels import nngp
 from fieldflow.network import MLP
 from fieldflow.numeric import rng
 from fieldflow.numeric.coarsegrain import fisher_diagonal
-from fieldflow.numeric.ensemble import BlockSample, outputs_block
+from fieldflow.numeric.ensemble import DIVERGENCE, BlockSample, outputs_block
 from fieldflow.numeric.mlp import readout_features
 from fieldflow.shell import ShellFlow
 from fieldflow.workers import in_blocks
@@ -167,6 +168,12 @@ class Leg:
         matrix = training_matrix(
             gram, method=rule.method, learning_rate=rule.learning_rate, steps=rule.steps, d_out=1
         )  # fmt: skip
+        with np.errstate(over="ignore", invalid="ignore"):
+            residual = np.linalg.norm(rule.y - gram @ matrix @ rule.y)
+        if not residual <= DIVERGENCE * np.linalg.norm(rule.y):
+            raise BadInput(
+                f"training.learning_rate: {self.label}: training diverged at width {len(features)}: lower it"
+            )
         mean, resampled, pruned = [], [], []
         for cutoff in self.grid:
             kept = features * (diagonal >= cutoff)[:, None]
