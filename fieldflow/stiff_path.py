@@ -61,7 +61,8 @@ class TabulatedPath:
         """Return K_>; BadInput outside the tabulated cut-offs."""
         left, share = self._place(cutoff)
         if share == 0.0:
-            return self.table[left].copy()
+            known: Array = self.table[left]
+            return known.copy()
         value: Array = (1.0 - share) * self.table[left] + share * self.table[left + 1]
         return value
 

@@ -74,7 +74,7 @@ def test_both_legs_agree_and_every_family_has_power(small):
 def test_a_net_of_cosines_with_a_sampled_shell(tmp_path):
     result = run(loaded(tmp_path, COSINE), threads=1)
     assert set(statuses(result).values()) == {"agrees"}
-    assert "given Fisher inputs" in result.results["notes"][0]
+    assert "4 Fisher inputs" in result.results["notes"][0]
 
 
 def test_numbers_do_not_depend_on_threads(small, tmp_path):

@@ -80,7 +80,7 @@ class Leg:
     @property
     def stiff_error(self) -> float:
         """Largest standard error of K_> on the mesh."""
-        return float(np.max(self.stiff.std(axis=0, ddof=1))) / np.sqrt(len(self.stiff))
+        return float(np.max(self.stiff.std(axis=0, ddof=1)) / np.sqrt(len(self.stiff)))
 
     @cached_property
     def maps(self) -> Mapping[str, LinearRG]:
@@ -111,6 +111,12 @@ class Leg:
     def replicated(self, mode: str) -> list[LinearRG]:
         """Return the map of each replicate of a sampled shell kernel, which tell its error; none if it is closed."""
         return [] if self.homogeneous else [self.map_of(stiff, mode) for stiff in self.stiff]
+
+    @property
+    def fisher_inputs(self) -> int:
+        """Number of given Fisher inputs, 0 for a Gaussian law of them."""
+        points = self.shell.kernel.law.points
+        return 0 if points is None else len(points)
 
     @property
     def homogeneous(self) -> bool:
@@ -145,7 +151,9 @@ class Leg:
         used = np.flatnonzero(~diverged)
         return Outputs(outputs[used], used)
 
-    def moments(self, net: MLP, members: int, seed: int, progress: Progress, *, used: Array | None = None) -> Moments:
+    def moments(
+        self, net: MLP, members: int, seed: int, progress: Progress, *, used: NDArray[np.int64] | None = None
+    ) -> Moments:
         """Return the law of each member given its hidden layer, by ``shell.mean`` and ``shell.covariance`` of its kernels."""
         chosen = np.arange(members) if used is None else used
 

@@ -224,14 +224,15 @@ def _note(leg: Leg) -> str:
     """Return what kind of flow the network has."""
     if leg.homogeneous:
         return (
-            f"{leg.label}: K_> = Z K in closed form; the resampled law is that of an Ornstein-Uhlenbeck process in t = -ln Z at "
-            "each cut-off (one redraw serves all cut-offs, so two of them are correlated otherwise)."
+            f"{leg.label}: the shell kernel is the kernel times Z, in closed form; the resampled law is that of an "
+            "Ornstein-Uhlenbeck process in the time -ln Z at each cut-off (one redraw serves all cut-offs, so that two of them "
+            "are not correlated as in that process)."
         )
     lowest = min(leg.maps["resample"].generator_eigenvalue(float(cutoff)) for cutoff in leg.grid[:-1])
     kind = "a Markov diffusion on this mesh" if lowest >= 0.0 else "no Markov diffusion: a map of laws only"
     return (
-        f"{leg.label}: K_> is sampled (quasi-Monte Carlo, standard error {leg.stiff_error:.1e}) with λ from "
-        f"{len(leg.shell.kernel.law.points)} given Fisher inputs; the smallest eigenvalue of the resampling diffusion matrix "
+        f"{leg.label}: the shell kernel is sampled (quasi-Monte Carlo, standard error {leg.stiff_error:.1e}) with λ from "
+        f"{leg.fisher_inputs or 'Gaussian'} Fisher inputs; the smallest eigenvalue of the resampling diffusion matrix "
         f"along the cut-offs is {lowest:.3g}: {kind}."
     )
 

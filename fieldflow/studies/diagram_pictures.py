@@ -122,7 +122,7 @@ def _closing(drawn: Sequence[Drawn]) -> Picture:
             series.append(Line(fine, a + b * fine + c * fine**2, "", line, dashed=True))
             series.append(Points(inverse, gap.per_width[:, at], gap.errors[:, at], name, role, marker))
             error = float(np.sqrt(gap.covariance[at, at]))
-            series.append(Points([0.0], [a], [error], rf"{name}, $N\to\infty$", role, "^"))
+            series.append(Points([0.0], [a], [error], r"$N\to\infty$" if cell == 0 else "", role, "^"))
         title = rf"{entry.leg.label}, {entry.mode}, $\Lambda={entry.leg.grid[1 + entry.middle]:g}$"
         panels.append(Panel(series, r"$1/N$", "upper leg − lower leg", title))
     return Picture(
@@ -140,7 +140,7 @@ def _third(drawn: Sequence[Drawn]) -> Picture:
         bottom = Line(cutoffs, third.lower, r"lower: $P\otimes P\otimes P\,\kappa_3(f_T)$", band=third.lower_error)
         top = Points(cutoffs, third.upper, third.upper_error, "upper: coarse-grained samples")
         title = f"{entry.leg.label}, {entry.mode}"
-        series = [Mark(0.0, vertical=False), bottom, top]
+        series: list[Line | Points | Mark] = [Mark(0.0, vertical=False), bottom, top]
         panels.append(Panel(series, _LAMBDA, r"$\kappa_3$ of $f_\Lambda(x)$", title))
     return Picture(
         "cumulants",
@@ -159,7 +159,10 @@ def _information(drawn: Sequence[Drawn], data_variance: float, train: int) -> Pi
         curve = np.array([rg.information(float(cutoff), data_variance, points) for cutoff in fine])
         value, error = _own_information(leg, data_variance, train)
         width = leg.net.finite_widths[-1]
-        series = [Line(fine, curve, r"$N=\infty$", role), Points(leg.grid, value, error, rf"members, $N={width}$")]
+        series: list[Line | Points | Mark] = [
+            Line(fine, curve, r"$N=\infty$", role),
+            Points(leg.grid, value, error, rf"members, $N={width}$"),
+        ]
         panels.append(Panel(series, _LAMBDA, r"$I_\Lambda$ (nats)", leg.label, ylim=(0.0, None)))
         removed = np.asarray(leg.shell.sloppy_fraction(fine))
         share.append(Line(removed, curve / curve[0], leg.label, role))
