@@ -20,6 +20,7 @@ _PUBLIC = {
     "nngp_ntk": "kernels",
     "TrainingFlow": "flow",
     "ShellFlow": "shell",
+    "LinearRG": "brg",
     "Ensemble": "ensemble",
     "MeanField": "meanfield",
     "edge_of_chaos": "meanfield",

@@ -204,8 +204,9 @@ def list_names() -> None:
     from fieldflow.formulas import catalog
 
     typer.echo("experiments (fieldflow verify NAME)")
+    column = max(map(len, SHIPPED)) + 2
     for name in SHIPPED:
-        typer.echo(f"  {name:<22}{load_experiment(name).description}")
+        typer.echo(f"  {name:<{column}}{load_experiment(name).description}")
     typer.echo("formulas (fieldflow derive NAME)")
     for name in catalog():
         typer.echo(f"  {name}")

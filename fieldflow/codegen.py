@@ -284,7 +284,19 @@ def helpers_of(source: str) -> tuple[str, list[str]]:
     return helpers, [name for name in LIBRARY.values() if f"_{name}(" in text]
 
 
+class _MatrixPrinter(NumPyPrinter):
+    """NumPy for matrices, with the functions of a matrix that SymPy's printer leaves out."""
+
+    def _print_log(self, expr: Any) -> str:
+        if isinstance(expr.args[0], sp.Determinant):  # the determinant itself would overflow
+            return f"numpy.linalg.slogdet({self._print(expr.args[0].arg)})[1]"
+        return str(super()._print_Function(expr))
+
+    def _print_Trace(self, expr: Any) -> str:
+        return f"numpy.trace({self._print(expr.arg)})"
+
+
 def matrix_body(expr: Any, names: list[str]) -> str:
     """Return the source of a NumPy function for a matrix expression."""
-    printer = NumPyPrinter({"fully_qualified_modules": True})
+    printer = _MatrixPrinter({"fully_qualified_modules": True})
     return f"import numpy\nimport numpy.linalg\n\n\ndef evaluate({', '.join(names)}):\n    return {printer.doprint(expr)}\n"

@@ -13,7 +13,21 @@ from fieldflow import inputs
 from fieldflow.compile import compile_formula
 from fieldflow.derivation_cache import remembered
 from fieldflow.errors import BadInput
-from fieldflow.symbolic import fisher, gaussian, homogeneous, lemmas, meanfield, nearby, nngp, shells, training
+from fieldflow.symbolic import (
+    brg,
+    brg_flow,
+    degraded,
+    fisher,
+    gaussian,
+    homogeneous,
+    lemmas,
+    meanfield,
+    nearby,
+    nngp,
+    polchinski,
+    shells,
+    training,
+)
 from fieldflow.symbolic.activations import activation, implemented
 from fieldflow.symbolic.formula import Formula
 
@@ -30,7 +44,10 @@ __all__ = [
 
 _BUILDERS: dict[str, Callable[[], Formula]] = {
     name: builder
-    for module in (lemmas, gaussian, nngp, nearby, meanfield, homogeneous, training, shells, fisher)
+    for module in (
+        *(lemmas, gaussian, nngp, nearby, meanfield, homogeneous, training, shells, fisher),
+        *(brg, brg_flow, polchinski, degraded),
+    )
     for name, builder in module.FORMULAS.items()
 }
 

@@ -12,6 +12,7 @@ import fieldflow
 
 PUBLIC = [
     "Ensemble",
+    "LinearRG",
     "MLP",
     "MeanField",
     "Measurement",
