@@ -12,7 +12,18 @@ import sympy as sp
 from fieldflow.compile import compile_formula
 from fieldflow.derivation_cache import remembered
 from fieldflow.errors import BadInput
-from fieldflow.symbolic import fisher, gaussian, homogeneous, lemmas, meanfield, nngp, shells, training
+from fieldflow.symbolic import (
+    fisher,
+    gaussian,
+    homogeneous,
+    lemmas,
+    meanfield,
+    nngp,
+    paper_flow,
+    paper_shell,
+    shells,
+    training,
+)
 from fieldflow.symbolic.activations import activation, implemented
 from fieldflow.symbolic.formula import Formula
 
@@ -29,7 +40,7 @@ __all__ = [
 
 _BUILDERS: dict[str, Callable[[], Formula]] = {
     name: builder
-    for module in (lemmas, gaussian, nngp, meanfield, homogeneous, training, shells, fisher)
+    for module in (lemmas, gaussian, nngp, meanfield, homogeneous, training, shells, fisher, paper_flow, paper_shell)
     for name, builder in module.FORMULAS.items()
 }
 

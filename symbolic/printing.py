@@ -31,6 +31,22 @@ _NAMES = {
     "K_xy": r"K_{xy}",
     "E_h2": r"\langle h_{i}^{2} \rangle",
     "epsilon": r"\varepsilon",
+    "w_mean": r"\bar{w}",
+    "w_mean_a": r"\bar{w}_{a}",
+    "w_mean_b": r"\bar{w}_{b}",
+    "b_mean_a": r"\bar{b}_{a}",
+    "b_mean_b": r"\bar{b}_{b}",
+    "V_stiff": r"V^{\gg}_{xy}",
+    "V_sloppy": r"V^{<}_{xy}",
+    "V_stiff_x": r"V^{>}_{x}",
+    "V_stiff_y": r"V^{>}_{y}",
+    "V_xy": "V_{xy}",
+    "V_at_x": "v(x)",
+    "V_X": "v(X)",
+    "s_wN": "s_{w}N",
+    "k_mmmm": r"\kappa_{mmmm}",
+    "k_mmv": r"\kappa_{mmv}",
+    "k_vv": r"\kappa_{vv}",
 }
 """Symbols whose calling name is not what one prints."""
 
