@@ -13,12 +13,18 @@ from fieldflow import inputs
 from fieldflow.complaints import first_complaint
 from fieldflow.errors import BadInput
 from fieldflow.schema import Section
+from fieldflow.studies.factorised import FactorisedStudy
+from fieldflow.studies.shared import SharedStudy
 from fieldflow.studies.shell import ShellStudy
 from fieldflow.study import Study
 
-SHIPPED = ("paper", "paper-text", "shallow-relu")
+SHIPPED = ("paper", "paper-text", "shallow-relu", "shared-features", "factorised")
 
-KINDS: Mapping[str, type[Study]] = {"shell": ShellStudy}
+KINDS: Mapping[str, type[Study]] = {
+    "shell": ShellStudy,
+    "shared-features": SharedStudy,
+    "factorised": FactorisedStudy,
+}
 """The value of ``kind`` in a file (default: shell) and what it is validated against."""
 
 
