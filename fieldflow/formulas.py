@@ -13,6 +13,9 @@ from fieldflow.compile import compile_formula
 from fieldflow.derivation_cache import remembered
 from fieldflow.errors import BadInput
 from fieldflow.symbolic import (
+    corrected_actions,
+    corrected_bayes,
+    corrected_cosnet,
     fisher,
     gaussian,
     homogeneous,
@@ -40,7 +43,21 @@ __all__ = [
 
 _BUILDERS: dict[str, Callable[[], Formula]] = {
     name: builder
-    for module in (lemmas, gaussian, nngp, meanfield, homogeneous, training, shells, fisher, paper_flow, paper_shell)
+    for module in (
+        lemmas,
+        gaussian,
+        nngp,
+        meanfield,
+        homogeneous,
+        training,
+        shells,
+        fisher,
+        paper_flow,
+        paper_shell,
+        corrected_actions,
+        corrected_cosnet,
+        corrected_bayes,
+    )
     for name, builder in module.FORMULAS.items()
 }
 

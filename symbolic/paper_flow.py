@@ -268,7 +268,7 @@ def fourth_cumulant() -> Formula:
         lhs=sp.Symbol(r"\kappa_4[f(x)]"),
         expr=fourth,
         args=(kappa[4, 0], kappa[2, 1], kappa[0, 2]),
-        domain="weights Gaussian given the hidden layer: m = mean, v = variance of f(x) given it; k_ their joint cumulants "
+        domain="weights Gaussian given the hidden layer: m = mean, v = variance of f(x) given it; kappa their joint cumulants "
         "over hidden layers. (68) says 0: right for one shared layer, not for factorised draws at finite width",
         validity=ANY,
         references=paper(68),

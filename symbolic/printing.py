@@ -47,6 +47,10 @@ _NAMES = {
     "k_mmmm": r"\kappa_{mmmm}",
     "k_mmv": r"\kappa_{mmv}",
     "k_vv": r"\kappa_{vv}",
+    "Pdot": r"\dot{P}",
+    "sigma2": r"\sigma^{2}",
+    "b2": r"|b|^{2}",
+    "mu_star": r"\mu_{\ast}",
 }
 """Symbols whose calling name is not what one prints."""
 
