@@ -74,10 +74,8 @@ def _examples(title: str, entries: list[Erratum], position: int) -> str:
     rows = []
     for entry in entries:
         found = example(entry.name)
-        where = entry.source.locator.removeprefix("Eqs. ").removeprefix("Eq. ").removeprefix("below Eq. ")
-        where = f"T.{where}" if entry.source.key == "berman2025aspects" and where[0] == "(" else where
         rows.append(
-            [escape(where.split(", ")[0] if "slide" in where else where), rf"\raggedright {found.quantity}", _value(found.printed),
+            [escape(_place(entry)), rf"\raggedright {found.quantity}", _value(found.printed),
              _value(found.corrected), _truth(found), found.how]
         )  # fmt: skip
     body = table(
@@ -91,6 +89,16 @@ def _examples(title: str, entries: list[Erratum], position: int) -> str:
             r"\end{table}",
         ]
     )
+
+
+def _place(entry: Erratum) -> str:
+    """Return where an equation stands, short enough for a table; T. is the talk."""
+    where = entry.source.locator
+    for words in ("below ", "Eqs. ", "Eq. "):
+        where = where.removeprefix(words)
+    short = {"halverson2021neural": "slides", "jefferson2019deep": "note"}
+    talk = entry.source.key == "berman2025aspects" and where.startswith("(")
+    return f"T.{where}" if talk else short.get(entry.source.key, where)
 
 
 def _value(value: float) -> str:

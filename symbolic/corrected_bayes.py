@@ -47,7 +47,7 @@ def diffusion() -> Formula:
         derived_from=("Polchinski's equation for the normalised density",),
         steps=(
             step(sp.simplify(flow / density), sp.simplify(right / density),
-                 "the normal law of variance G = P + (P/P_0)^2 (G_0 - P_0) solves it, with -1/2 in front; both sides over the density"),
+                 "N(0, G), G = P + (P/P_0)^2 (G_0 - P_0), solves it with -1/2 in front; both sides over the density"),
             step(rate, _rate * (2 * variance / _P - 1), "its second moment"),
             step(sp.diff(exact, _P), sp.simplify(2 * exact / _P - 1), "which is the flow of G"),
         ),
@@ -265,12 +265,12 @@ def marginal_energy() -> Formula:
         domain="H = -a x - x v y + y^2/2 - b y, x = +1 or -1, y real; with two Gaussian layers only while the coupling between "
         "them has norm below 1",
         validity="exact",
-        references=(Reference(NOTE, "below Eq. (21)"),),
+        references=(Reference(NOTE, "aside on the partition function"),),
         derived_from=("completing the square",),
         steps=(
             step(square, -a * x - (b + v * x) ** 2 / 2, "completing the square in y; the Gaussian integral gives sqrt(2 pi)"),
             step(sp.simplify((one - two) / (one + two)), sp.tanh(a + b * v),
-                 "mean of x; any other H' with the same one + two has the same Z and another mean"),
+                 "mean of x; another H' with the same sum of weights has the same Z and another mean"),
         ),
     )  # fmt: skip
 

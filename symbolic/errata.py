@@ -154,7 +154,7 @@ _BAYES = (
     _talk("talk_dictionary", "dictionary, row 1", "direction of the two scales",
           r"\ln\Lambda \leftrightarrow \tau = 1/T",
           "They run oppositely: sigma^2 tau corresponds to P_{Lambda_0} - P_Lambda, which grows as Lambda falls."),
-    Erratum("note_energy", Reference(NOTE, "below Eq. (21)"), "what marginalisation preserves",
+    Erratum("note_energy", Reference(NOTE, "aside on the partition function"), "what marginalisation preserves",
             r"Z' = Z \;\Leftrightarrow\; e^{-H'(v)} = \sum_h e^{-H(v, h)}", "erratum.note_energy",
             "An invariant partition function is necessary, not sufficient; correlators need the weights of all configurations."),
 )  # fmt: skip

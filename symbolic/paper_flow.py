@@ -243,7 +243,7 @@ def predictive_covariance() -> Formula:
         references=paper(65),
         derived_from=("paper.eq64", "paper.eq67"),
         steps=(
-            definition(sp.Symbol("f_a(x) f_b(y)", commutative=False), _two_point(), "f_a = b_a + w_a^T h, cyclic order"),
+            definition(sp.Symbol(r"f_{a}(x)\,f_{b}(y)", commutative=False), _two_point(), "f_a = b_a + w_a^T h, cyclic order"),
             step(_covariance_words(), _printed_covariance(),
                  "average over the hidden layer, then w = w_mean + fluctuation; minus the product of the means"),
         ),
