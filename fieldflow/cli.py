@@ -155,7 +155,7 @@ def list_names() -> None:
 
     typer.echo("experiments (fieldflow verify NAME)")
     for name in SHIPPED:
-        typer.echo(f"  {name:<14}{load_experiment(name).description}")
+        typer.echo(f"  {name:<22}{load_experiment(name).description}")
     typer.echo("formulas (fieldflow derive NAME)")
     for name in catalog():
         typer.echo(f"  {name}")

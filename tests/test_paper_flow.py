@@ -127,8 +127,8 @@ def test_independent_members_are_those_of_the_ensemble():
     [
         (
             "factorised",
-            "sigma_w = 1.0",
-            "sigma_w = 1.0\nsigma_b = 0.5",
+            "sigma_b = 0.0",
+            "sigma_b = 0.5",
             r"network\.sigma_b: expected 0 in a factorised",
         ),
         ("factorised", "cutoffs = [0, ", "cutoffs = [", r"shell\.cutoffs: expected 0 first"),
