@@ -55,11 +55,12 @@ def _flowed() -> Array:
     """Return the replicator equation integrated from the prior to T on the grid, by Runge and Kutta."""
     divergence = (_GRID - TRUTH) ** 2 / (2.0 * VARIANCE)
     spacing = _GRID[1] - _GRID[0]
-    state = np.exp(-((_GRID - CENTRE) ** 2) / (2.0 * WIDTH))
+    state: Array = np.exp(-((_GRID - CENTRE) ** 2) / (2.0 * WIDTH))
     state /= state.sum() * spacing
 
     def slope(density: Array) -> Array:
-        return -(divergence - np.sum(divergence * density) * spacing) * density
+        rate: Array = -(divergence - np.sum(divergence * density) * spacing) * density
+        return rate
 
     steps = 2000
     dt = TIME / steps

@@ -87,7 +87,7 @@ class FrozenLayer:
     @cached_property
     def diagonal(self) -> Array:
         """λ (m,) of every read-out parameter."""
-        drawn = Ensemble(self.net, 1, self.seed).gaussian_law(self.law, 0, 1, rng.INDEPENDENT)[0]
+        drawn: Array = Ensemble(self.net, 1, self.seed).gaussian_law(self.law, 0, 1, rng.INDEPENDENT)[0]
         if self.net.sigma_b[-1] == 0.0:
             return drawn
         return np.append(drawn, 1.0 / self.law.noise_variance)
@@ -135,6 +135,12 @@ def frozen_moments(layer: FrozenLayer, x: Array) -> Moments:
     return Moments(h, np.einsum("ip,jq->pqij", h, h), np.zeros((len(x), len(x))))
 
 
+def shell_values(net: MLP, law: FisherLaw, cutoff: float) -> tuple[float, ...]:
+    """Return the arguments of ``shell.homogeneous_Z``, ``shell.sloppy_fraction`` and ``paper.eq66_stiff``."""
+    sigma_v = net.sigma_w[0] * float(np.sqrt(net.layer_factor(0)))
+    return (cutoff, float(net.d_in), 1.0, HALF, float(law.input_std[0]), sigma_v, law.noise_variance)
+
+
 def drawn_moments(net: MLP, x: Array, law: FisherLaw, cutoff: float = 0.0) -> Moments:
     """Return the moments of freshly drawn neurons that are stiff at ``cutoff``: ``paper.eq66`` … ``paper.eq67`` in closed form."""
     width, variance = net.finite_widths[-1], net.sigma_w[0] ** 2 * net.layer_factor(0)
@@ -142,7 +148,7 @@ def drawn_moments(net: MLP, x: Array, law: FisherLaw, cutoff: float = 0.0) -> Mo
     norm = np.diag(q)
     single = compiled("paper.eq66")(norm)
     pair = pair_expectation(net.activation[0].expr)(norm[:, None], q, norm[None, :])
-    values = (cutoff, net.d_in, 1.0, HALF, law.input_std[0], np.sqrt(variance), law.noise_variance)
+    values = shell_values(net, law, cutoff)
     stiff = compiled("shell.homogeneous_Z")(*values) * pair
     one = compiled("paper.eq66_stiff")(*values) * single
     columns = np.tile(one, (width, 1))

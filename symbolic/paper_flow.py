@@ -414,7 +414,8 @@ def unbiased_covariance() -> Formula:
 @cache
 def independent_gap() -> Formula:
     """Return the mean of independently trained members minus (64): s_wN Cov[h(x), h(X)] M Y."""
-    size, single, target, m = sp.Symbol("N", positive=True), *nc("v_x Y M")
+    size = sp.Symbol("N", positive=True)
+    single, target, m = nc("v_x Y M")
     feature = sp.Symbol("V_X", commutative=False)  # the row v(X)
     response = nc("k_x^T")  # s_w N E[h(x) h(X)]
     weight = s_w * feature * m * target  # E w_i of every neuron

@@ -29,9 +29,10 @@ from fieldflow.paper_flow import (
     memberwise_prediction,
     sample_factorised,
     shell_prediction,
+    shell_values,
     trained_prediction,
 )
-from fieldflow.picture import Line, Panel, Picture, Points
+from fieldflow.picture import Line, Mark, Panel, Picture, Points
 from fieldflow.schema import Text
 from fieldflow.studies.features import CUTOFF, OUTPUT, FeaturesStudy, fine_grid, moments_family, sample_moments
 from fieldflow.studies.independent import Gap, IndependentSection
@@ -119,9 +120,7 @@ class Laws:
 
     def by_chance(self, cutoff: float) -> Predictive:
         """Return what member-wise partitions would give if stiff neurons had the features of all: V^> = P(stiff) V."""
-        scale = 0.5 * self.layer.law.input_std[0] ** 2 * self.layer.net.sigma_w[0] ** 2 * self.layer.net.layer_factor(0)
-        law, d = self.layer.law, float(self.layer.net.d_in)
-        values = (cutoff, d, 1.0, 0.5, law.input_std[0], np.sqrt(scale * 2.0) / law.input_std[0], law.noise_variance)
+        values = shell_values(self.layer.net, self.layer.law, cutoff)
         kept = 1.0 - float(compiled("shell.sloppy_fraction")(*values))
         whole, size = self.every, self.width
         same = np.eye(size, dtype=bool)
@@ -257,19 +256,15 @@ def _picture(laws: Laws, drawn: Drawn) -> Picture:
     each = [sample_moments(drawn.own[:, i]) for i in range(len(cutoffs))]
     panels = []
     for name, value, error in (("mean", 0, 1), ("variance", 2, 3)):
-        pick = (lambda law: law.mean[0]) if name == "mean" else (lambda law: law.covariance[0, 0])
-        panels.append(
-            Panel(
-                [
-                    Line(grid, [pick(law) for law in fixed], "(76), one partition", "alternative"),
-                    Points(cutoffs, [m[value][0] for m in one], [m[error][0] for m in one], "samples, one partition",
-                           "alternative", "s"),
-                    Line(grid, [pick(law) for law in own], "member-wise partitions, corrected"),
-                    Points(cutoffs, [m[value][0] for m in each], [m[error][0] for m in each], "samples, member-wise"),
-                ],
-                CUTOFF, f"{name} of {OUTPUT}" + ("²" if name == "variance" else ""), xscale="cutoff",
-            )
-        )  # fmt: skip
+        curves = [[law.mean[0] if value == 0 else law.covariance[0, 0] for law in both] for both in (fixed, own)]
+        samples = [([m[value][0] for m in both], [m[error][0] for m in both]) for both in (one, each)]
+        series: list[Line | Points | Mark] = [
+            Line(grid, curves[0], "(76), one partition", "alternative"),
+            Points(cutoffs, *samples[0], "samples, one partition", "alternative", "s"),
+            Line(grid, curves[1], "member-wise partitions, corrected"),
+            Points(cutoffs, *samples[1], "samples, member-wise"),
+        ]
+        panels.append(Panel(series, CUTOFF, f"{name} of {OUTPUT}" + ("²" if value else ""), xscale="cutoff"))
     caption = (
         "Read-outs of the trained law on freshly drawn hidden layers, at the first point. With one partition for all members "
         "Eq.~(76) holds; with each member's own partition the corrected law takes its place."

@@ -185,7 +185,6 @@ def _rows(
         mean, mean_error, variance, variance_error = sample_moments(samples[:, i])
         true, false = predicted[i], wrong[i]
         for k, point in enumerate(points):
-            place = {"cutoff": float(cutoff), "point": point, "width": width}
             rows.append(
                 row(
                     source,
@@ -195,9 +194,11 @@ def _rows(
                     float(mean_error[k]),
                     n,
                     control=float(false.mean[k]),
-                    **place,
+                    cutoff=float(cutoff),
+                    point=point,
+                    width=width,
                 )
-            )  # type: ignore[arg-type]
+            )
             rows.append(
                 row(
                     source,
@@ -207,10 +208,12 @@ def _rows(
                     float(variance_error[k]),
                     n,
                     control=float(false.covariance[k, k]),
-                    **place,
+                    cutoff=float(cutoff),
+                    point=point,
+                    width=width,
                 )
-            )  # type: ignore[arg-type]
-    return rows  # fmt: skip
+            )
+    return rows
 
 
 def sample_moments(values: Array) -> tuple[Array, Array, Array, Array]:

@@ -119,7 +119,7 @@ class Gap:
         n, rows = len(self.sampled.own), []
         for i, cutoff in enumerate(self.study.cutoffs):
             mean, mean_error, variance, variance_error = self.measured_moments[i]
-            law, place = self.paper[i], {"cutoff": float(cutoff), "width": self.width}
+            law = self.paper[i]
             for k, point in enumerate(self.study.points):
                 rows.append(
                     row(
@@ -130,9 +130,10 @@ class Gap:
                         float(mean_error[k]),
                         n,
                         point=point,
-                        **place,
+                        cutoff=cutoff,
+                        width=self.width,
                     )
-                )  # type: ignore[arg-type]
+                )
             rows.append(
                 row(
                     source,
@@ -142,10 +143,11 @@ class Gap:
                     float(variance_error[0]),
                     n,
                     point=self.study.points[0],
-                    **place,
+                    cutoff=cutoff,
+                    width=self.width,
                 )
-            )  # type: ignore[arg-type]
-        return Family(source.family, LITERATURE, False, 0.0, 0, 1.0, {}, tuple(rows))  # fmt: skip
+            )
+        return Family(source.family, LITERATURE, False, 0.0, 0, 1.0, {}, tuple(rows))
 
     def table(self) -> Tabular:
         """Return the gap of the mean at Λ = 0, measured and at infinite width."""
