@@ -285,7 +285,15 @@ def helpers_of(source: str) -> tuple[str, list[str]]:
 
 
 class _MatrixPrinter(NumPyPrinter):
-    """NumPy for matrices, with the functions of a matrix that SymPy's printer leaves out."""
+    """NumPy of a matrix expression; identities take their size from an argument with that dimension."""
+
+    def __init__(self, sizes: dict[Any, str]) -> None:
+        super().__init__({"fully_qualified_modules": True})
+        self._sizes = sizes
+
+    def _print_Identity(self, expr: Any) -> str:
+        size = expr.shape[0]
+        return f"numpy.eye({self._sizes.get(size, size)})"
 
     def _print_log(self, expr: Any) -> str:
         if isinstance(expr.args[0], sp.Determinant):  # the determinant itself would overflow
@@ -298,5 +306,7 @@ class _MatrixPrinter(NumPyPrinter):
 
 def matrix_body(expr: Any, names: list[str]) -> str:
     """Return the source of a NumPy function for a matrix expression."""
-    printer = _MatrixPrinter({"fully_qualified_modules": True})
-    return f"import numpy\nimport numpy.linalg\n\n\ndef evaluate({', '.join(names)}):\n    return {printer.doprint(expr)}\n"
+    matrices = sorted(expr.atoms(sp.MatrixSymbol), key=str)
+    sizes = {size: f"{entry.name}.shape[{axis}]" for entry in matrices for axis, size in enumerate(entry.shape)}
+    body = _MatrixPrinter(sizes).doprint(expr)
+    return f"import numpy\nimport numpy.linalg\n\n\ndef evaluate({', '.join(names)}):\n    return {body}\n"

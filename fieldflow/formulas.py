@@ -16,6 +16,9 @@ from fieldflow.errors import BadInput
 from fieldflow.symbolic import (
     brg,
     brg_flow,
+    corrected_actions,
+    corrected_bayes,
+    corrected_cosnet,
     degraded,
     fisher,
     gaussian,
@@ -24,6 +27,8 @@ from fieldflow.symbolic import (
     meanfield,
     nearby,
     nngp,
+    paper_flow,
+    paper_shell,
     polchinski,
     shells,
     training,
@@ -45,8 +50,24 @@ __all__ = [
 _BUILDERS: dict[str, Callable[[], Formula]] = {
     name: builder
     for module in (
-        *(lemmas, gaussian, nngp, nearby, meanfield, homogeneous, training, shells, fisher),
-        *(brg, brg_flow, polchinski, degraded),
+        lemmas,
+        gaussian,
+        nngp,
+        nearby,
+        meanfield,
+        homogeneous,
+        training,
+        shells,
+        fisher,
+        brg,
+        brg_flow,
+        polchinski,
+        degraded,
+        paper_flow,
+        paper_shell,
+        corrected_actions,
+        corrected_cosnet,
+        corrected_bayes,
     )
     for name, builder in module.FORMULAS.items()
 }

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fieldflow import plotting, report
+from fieldflow import corrections, plotting, report
 from fieldflow.errors import BadInput
 from fieldflow.formulas import catalog, derive
 from fieldflow.latex import bibliography, cited, escape
@@ -150,18 +150,23 @@ def _files(formulas: Mapping[str, Formula], symbols: Mapping[str, str], result: 
         files |= {
             f"tables/{name}.tex": text for name, text in report.run_tables(result.results, result.figures).items()
         }
-    files["paper.tex"] = _document(formulas, result, cited(files.values()))
+    if corrected := corrections.section(formulas):
+        files["corrections.tex"] = corrected
+    files["paper.tex"] = _document(formulas, result, cited(files.values()), bool(corrected))
     return files
 
 
-def _document(formulas: Mapping[str, Formula], result: Result | None, keys: list[str]) -> str:
+def _document(formulas: Mapping[str, Formula], result: Result | None, keys: list[str], corrected: bool) -> str:
+    own = {name: formula for name, formula in formulas.items() if not name.startswith(corrections.PREFIX)}
     parts = [_PREAMBLE, _abstract(formulas, result), r"\tableofcontents", r"\input{conventions.tex}"]
-    for section, names in grouped(formulas):
+    for section, names in grouped(own):
         parts += [rf"\section{{{section.title}}}", section.introduction]
         parts += [_entry(name, formulas) for name in names]
     if result is not None:
         parts.append(r"\input{verdicts.tex}")
-    proved = [name for _, names in grouped(formulas) for name in names if formulas[name].steps]
+    if corrected:
+        parts.append(r"\input{corrections.tex}")
+    proved = [name for _, names in grouped(own) for name in names if formulas[name].steps]
     if proved:
         parts += [
             r"\appendix",
