@@ -138,6 +138,7 @@ _STORE = f"""        equal = work[k + {_SAME}] > 0.0
 """
 
 
+@cache
 def expands(activation: Activation) -> bool:
     """Return whether nearly equal points take ``nngp.nearby_determinant``: σ' continuous, and no carried determinant.
 

@@ -325,9 +325,10 @@ def test_foreign_directories_results_and_the_run_itself_are_left_alone(tmp_path)
         write_paper(own, run=foreign, names=FEW)
     with pytest.raises(BadInput, match=r"nearest: shell\.mean"):
         write_paper(own, names=["shell.men"])
-    (own / "stale").write_text("")
-    write_paper(own, names=FEW)
-    assert not (own / "stale").exists()
+    (own / "notes").write_text("mine")
+    write_paper(own, names=FEW[:1])
+    assert (own / "notes").read_text() == "mine"
+    assert len(list((own / "formulas").iterdir())) == 2  # of what fieldflow wrote, only what is new
     assert sorted(path.name for path in tmp_path.iterdir()) == ["own", "results", "thesis"]
 
 
