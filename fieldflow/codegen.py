@@ -222,7 +222,7 @@ class _ScalarPrinter(PythonCodePrinter):
     _print_DifferenceOfProducts = _print_ExpDifference = _print_NormalCdf = _print_Function
     _print_BivariateNormal = _print_NormalOrthant = _print_Dawson = _print_Angle = _print_Chord = _print_Function
     _print_RadialWave = _print_ScaledRadialWave = _print_ShellEdge = _print_Function
-    _print_CutoffPropagator = _print_CutoffPropagatorError = _print_Function
+    _print_InfinitePropagator = _print_CutoffPropagator = _print_CutoffPropagatorError = _print_Function
 
 
 def check_supported(expr: Any) -> None:

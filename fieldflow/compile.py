@@ -254,13 +254,13 @@ def _quadrature_source(integral: sp.Integral, names: list[str], breaks: tuple[tu
     variables = [str(limit[0]) for limit in integral.limits]
     _, low, high = integral.limits[0]
     body = codegen.scalar_body(integral.function, [*names, *variables]).replace("def evaluate(", "def _integrand(")
-    helpers, library = codegen.helpers_of(body)
     over_line = low == -sp.oo and high == sp.oo
     rule = (
         quadrature_code.rule(names, len(variables), breaks)
         if over_line
         else interval_code.rule(names, low, high, breaks)
     )
+    helpers, library = codegen.helpers_of(body + rule)
     types = "float64, " * (len(names) + 1) + "float64[:], float64[:]"
     layout = ",".join(["()"] * (len(names) + 1)) + "->(),()"
     return "\n".join([

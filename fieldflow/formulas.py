@@ -12,7 +12,19 @@ import sympy as sp
 from fieldflow.compile import compile_formula
 from fieldflow.derivation_cache import remembered
 from fieldflow.errors import BadInput
-from fieldflow.symbolic import fisher, gaussian, homogeneous, lemmas, meanfield, nngp, shells, training
+from fieldflow.symbolic import (
+    cosnet,
+    cosnet_propagator,
+    cosnet_shell,
+    fisher,
+    gaussian,
+    homogeneous,
+    lemmas,
+    meanfield,
+    nngp,
+    shells,
+    training,
+)
 from fieldflow.symbolic.activations import activation, implemented
 from fieldflow.symbolic.formula import Formula
 
@@ -29,7 +41,10 @@ __all__ = [
 
 _BUILDERS: dict[str, Callable[[], Formula]] = {
     name: builder
-    for module in (lemmas, gaussian, nngp, meanfield, homogeneous, training, shells, fisher)
+    for module in (
+        *(lemmas, gaussian, nngp, meanfield, homogeneous, training, shells, fisher),
+        *(cosnet, cosnet_propagator, cosnet_shell),
+    )
     for name, builder in module.FORMULAS.items()
 }
 

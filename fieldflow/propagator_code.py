@@ -171,9 +171,13 @@ def _cutoff_propagator_error(d, R, m, r):
 '''
 
 SHELL_EDGE = '''
-def _shell_edge(branch, a, m, s):
-    """Return k >= 0 with (a (k^2 + m^2) - 1) exp(2 s^2 k^2) = 1 (branch 1) or -1 (0, -1), by Newton; 0 if there is none."""
-    level = math.log(2.0 * s * s / a) + 2.0 * s * s * (m * m - 1.0 / a)
+def _shell_edge(branch, q, a, m, s):
+    """Return k >= 0 with (a (k^2 + m^2) - 1) exp(2 s^2 k^2) = q, q >= 0 (branch 1) or not (0, -1), by Newton; else 0."""
+    if (branch == 1.0) != (q >= 0.0):
+        return 0.0
+    if q == 0.0:
+        return math.sqrt(max(0.0, 1.0 / a - m * m))
+    level = math.log(2.0 * s * s * abs(q) / a) + 2.0 * s * s * (m * m - 1.0 / a)
     if branch == 1.0:
         u = level if level < 1.0 else math.log(level)
         for _ in range(60):
@@ -221,6 +225,7 @@ HELPERS = {
 CALLED = {
     "RadialWave": "_radial_wave",
     "ScaledRadialWave": "_scaled_radial_wave",
+    "InfinitePropagator": "_infinite_propagator",
     "CutoffPropagator": "_cutoff_propagator",
     "CutoffPropagatorError": "_cutoff_propagator_error",
     "ShellEdge": "_shell_edge",

@@ -31,6 +31,11 @@ _NAMES = {
     "K_xy": r"K_{xy}",
     "E_h2": r"\langle h_{i}^{2} \rangle",
     "epsilon": r"\varepsilon",
+    "sigma_w2": r"\sigma_{w}^{2}(\Lambda)",
+    "Omega": r"\Omega_{\alpha}",
+    "R_Lambda": r"R_{\Lambda}",
+    "rho_minus": r"|x - x'|",
+    "rho_plus": r"|x + x'|",
 }
 """Symbols whose calling name is not what one prints."""
 

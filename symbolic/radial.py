@@ -75,6 +75,25 @@ class ScaledRadialWave(_Named):
         return rf"e^{{-{z}}} f_{{{dimension}}}\left(i {z}\right)"
 
 
+class InfinitePropagator(_Named):
+    """G_∞(d, m, r) = (2π)^{-d/2}(m/r)^{d/2-1}K_{d/2-1}(mr), the inverse Fourier transform of 1/(k² + m²)."""
+
+    nargs = 3
+
+    def doit(self, **hints: Any) -> sp.Expr:
+        """Return the expression with a Bessel function."""
+        dimension, mass, r = self.args
+        order = dimension / 2 - 1
+        return (2 * sp.pi) ** (-dimension / 2) * (mass / r) ** order * sp.besselk(order, mass * r)
+
+    def _eval_evalf(self, prec: int) -> sp.Expr:
+        return self.doit().evalf(prec)
+
+    def _body(self, *inside: str) -> str:
+        dimension, mass, r = inside
+        return rf"G_{{{dimension}}}\left({r}; \infty, {mass}\right)"
+
+
 class CutoffPropagator(_Named):
     """G(d, R, m, r) = ∫_{|k|<R} d^dk/(2π)^d e^{ik·r}/(k² + m²); compiled to quadrature, or for Rr >> 1 to G_∞ and its tail."""
 
@@ -97,12 +116,13 @@ class CutoffPropagatorError(CutoffPropagator):
 
 
 class ShellEdge(_Named):
-    """The k >= 0 with (a(k² + m²) - 1)e^{2s²k²} = 1 (branch 1) or -1 (branches 0 and -1 of Lambert's W); 0 if there is none.
+    """The k >= 0 with (a(k² + m²) - 1)e^{2s²k²} = q; 0 if there is none.
 
-    Arguments: branch, a, m, s.  With w e^w = ±c, c = (2s²/a)e^{2s²(m² - 1/a)}: k² = 1/a - m² + w/(2s²).
+    Arguments: branch, q, a, m, s.  With w e^w = qc, c = (2s²/a)e^{2s²(m² - 1/a)}: k² = 1/a - m² + w/(2s²); w is positive
+    for q >= 0 (branch 1), and on branch 0 or -1 of Lambert's function for q < 0.
     """
 
-    nargs = 4
+    nargs = 5
 
     def _eval_evalf(self, prec: int) -> sp.Expr:
         with mpmath.workprec(prec):
@@ -110,8 +130,8 @@ class ShellEdge(_Named):
             return sp.Expr._from_mpmath(shell_edge(int(branch), *rest), prec)
 
     def _body(self, *inside: str) -> str:
-        branch, *rest = inside
-        return rf"k_{{{branch}}}\left({', '.join(rest)}\right)"
+        branch, q, *_ = inside
+        return rf"k_{{{branch}}}\left({q}\right)"
 
 
 def cutoff_propagator(dimension: Any, radius: Any, mass: Any, r: Any) -> Any:
@@ -130,11 +150,11 @@ def cutoff_propagator(dimension: Any, radius: Any, mass: Any, r: Any) -> Any:
     return sphere / (2 * mpmath.pi) ** dimension * mpmath.quad(integrand, sorted(edges))
 
 
-def shell_edge(branch: int, a: Any, mass: Any, s: Any) -> Any:
+def shell_edge(branch: int, q: Any, a: Any, mass: Any, s: Any) -> Any:
     """Return ``ShellEdge`` at mpmath's working precision."""
-    scale = 2 * s**2 / a * mpmath.exp(2 * s**2 * (mass**2 - 1 / a))
-    if branch != 1 and scale > mpmath.exp(-1):
+    scale = q * 2 * s**2 / a * mpmath.exp(2 * s**2 * (mass**2 - 1 / a))
+    if (branch == 1) != (q >= 0) or scale < -mpmath.exp(-1):
         return mpmath.mpf(0)
-    root = mpmath.lambertw(scale if branch == 1 else -scale, 0 if branch == 1 else branch)
+    root = mpmath.lambertw(scale, 0 if branch == 1 else branch)
     square = 1 / a - mass**2 + mpmath.re(root) / (2 * s**2)
     return mpmath.sqrt(square) if square > 0 else mpmath.mpf(0)
