@@ -21,6 +21,7 @@ _PUBLIC = {
     "TrainingFlow": "flow",
     "ShellFlow": "shell",
     "Ensemble": "ensemble",
+    "CosNet": "cosnet",
     "MeanField": "meanfield",
     "edge_of_chaos": "meanfield",
     "edge_of_chaos_curve": "meanfield",

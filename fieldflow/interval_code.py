@@ -1,7 +1,7 @@
 """How is an integral over an interval computed? Source code for the double-exponential rule between kinks and square roots.
 
 The step is halved until two results agree; their difference is the error estimate.  Square-root ends of the panels cost
-nothing: the rule's nodes crowd there.
+nothing: the rule's nodes crowd there.  Local names begin with _, so that no argument is hidden by them.
 """
 
 from typing import Any
@@ -20,43 +20,43 @@ def _nodes(h):
     return places, weights
 
 
-def _edges({names}):
+def _ends({names}):
     """Return the ends of the panels in increasing order."""
-    low, high = {low}, {high}
-    edges = np.array([low, high{breaks}])
-    for i in range(edges.size):
-        edges[i] = min(high, max(low, edges[i]))
-    return np.sort(edges)
+    _low, _high = {low}, {high}
+    _at = np.array([_low, _high{breaks}])
+    for _i in range(_at.size):
+        _at[_i] = min(_high, max(_low, _at[_i]))
+    return np.sort(_at)
 
 
-def _total(h, edges, {names}):
+def _summed(_h, _at, {names}):
     """Return the sum over the panels, and that of the absolute values."""
-    places, weights = _nodes(h)
-    total, size = 0.0, 0.0
-    for p in range(edges.size - 1):
-        middle, half = 0.5 * (edges[p + 1] + edges[p]), 0.5 * (edges[p + 1] - edges[p])
-        if half <= 0.0:
+    _places, _weights = _nodes(_h)
+    _total, _size = 0.0, 0.0
+    for _j in range(_at.size - 1):
+        _middle, _half = 0.5 * (_at[_j + 1] + _at[_j]), 0.5 * (_at[_j + 1] - _at[_j])
+        if _half <= 0.0:
             continue
-        for i in range(places.size):
-            value = half * weights[i] * _integrand({names}, middle + half * places[i])
-            total += value
-            size += abs(value)
-    return total, size
+        for _i in range(_places.size):
+            _value = _half * _weights[_i] * _integrand({names}, _middle + _half * _places[_i])
+            _total += _value
+            _size += abs(_value)
+    return _total, _size
 
 
-def integrate({names}, tolerance, result, error):
-    edges = _edges({names})
-    h = 0.25
-    before, size = _total(h, edges, {names})
-    gap = size
+def integrate({names}, _tolerance, _result, _error):
+    _at = _ends({names})
+    _h = 0.25
+    _before, _size = _summed(_h, _at, {names})
+    _gap = _size
     for _ in range(10):
-        h *= 0.5
-        now, size = _total(h, edges, {names})
-        gap = abs(now - before)
-        before = now
-        if gap <= tolerance * size:
+        _h *= 0.5
+        _now, _size = _summed(_h, _at, {names})
+        _gap = abs(_now - _before)
+        _before = _now
+        if _gap <= _tolerance * _size:
             break
-    result[0], error[0] = before, gap
+    _result[0], _error[0] = _before, _gap
 '''
 
 

@@ -136,8 +136,7 @@ def _propagator_panels(d, R, m, r):
         step = max(low, m)
         if step == 0.0:
             step = R
-        if r > 0.0:
-            step = min(step, 8.0 / r)
+        step = min(step, 8.0 / max(r, 1e-300))
         high = min(R, low + step)
         if R - high < 0.25 * step:
             high = R

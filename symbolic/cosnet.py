@@ -168,7 +168,9 @@ def renormalized_radius() -> Formula:
         references=(Reference(PAPER, "Eq. (90), corrected"),),
         derived_from=("cosnet.spectrum",),
         steps=(
-            step(sp.simplify(target.subs(new, expr)), normalisation() * effective, "C_d(R') = C_d(R) sigma_w^2(Lambda)"),
+            step(
+                sp.simplify(target.subs(new, expr)), normalisation() * effective, "C_d(R') = C_d(R) sigma_w^2(Lambda)"
+            ),
             step(printed, normalisation() * effective, "(90) as printed lacks the 1/2 of C_d: R'^d = 2 R^d/sigma_w^2"),
         ),
     )
@@ -294,7 +296,9 @@ def direction_average() -> Formula:
         derived_from=("uniform law on the sphere",),
         steps=(
             step(beta.rewrite(sp.gamma), moment, "E n_1^{2n}: density (1 - n_1^2)^{(d-3)/2}", where=above),
-            step(moment / sp.factorial(2 * n), term, "term n of E cos(z n_1) and of Gamma(d/2)(2/z)^{d/2-1} J_{d/2-1}(z)"),
+            step(
+                moment / sp.factorial(2 * n), term, "term n of E cos(z n_1) and of Gamma(d/2)(2/z)^{d/2-1} J_{d/2-1}(z)"
+            ),
             step(three, sp.sin(positive) / positive, "d = 3: n_1 is uniform"),
             step(RadialWave(3, positive).doit(), sp.sin(positive) / positive, "d = 3"),
             step(sp.simplify(RadialWave(d, positive).doit().subs(d, 1).rewrite(sp.cos)), sp.cos(positive), "d = 1"),

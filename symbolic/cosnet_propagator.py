@@ -124,7 +124,9 @@ def propagator_line() -> Formula:
         steps=(
             step(_whole_line(), sp.exp(-mass * r) / (2 * mass), "R -> infinity"),
             *_tail_steps(),
-            step(sp.diff(found, R), radial(one).doit().subs(k, R), "the integral of Re T: d/dR is the integrand at k = R"),
+            step(
+                sp.diff(found, R), radial(one).doit().subs(k, R), "the integral of Re T: d/dR is the integrand at k = R"
+            ),
             step(found, CutoffPropagator(1, R, mass, r), "the radial integral, by quadrature"),
         ),
         numerical=(_strength(one) * CutoffPropagator(1, R, mass, r)).subs(r, distance),
@@ -256,7 +258,9 @@ def shell_propagator() -> Formula:
         validity="exact at any width",
         derived_from=("cosnet.spectrum_general", "cosnet.plane_wave"),
         steps=(
-            definition(sp.Symbol("Sigma", commutative=False), sp.Integral(bare, (k, 0, top)), "inverse Fourier transform"),
+            definition(
+                sp.Symbol("Sigma", commutative=False), sp.Integral(bare, (k, 0, top)), "inverse Fourier transform"
+            ),
             step(bare.subs(regulator, sp.exp(-(k**2) / (2 * R**2))), integrand, "f_R = e^{-k^2/2R^2}"),
         ),
         closed_form=False,
