@@ -277,7 +277,14 @@ def helpers_of(source: str) -> tuple[str, list[str]]:
     return helpers, [name for name in _LIBRARY_NAMES if f"_{name}(" in text]
 
 
+class _MatrixPrinter(NumPyPrinter):
+    """NumPy with traces."""
+
+    def _print_Trace(self, expr: Any) -> str:
+        return f"numpy.trace({self._print(expr.arg)})"
+
+
 def matrix_body(expr: Any, names: list[str]) -> str:
-    """Return the source of a NumPy function for a matrix expression."""
-    printer = NumPyPrinter({"fully_qualified_modules": True})
+    """Return the source of a NumPy function for an expression of matrices."""
+    printer = _MatrixPrinter({"fully_qualified_modules": True})
     return f"import numpy\nimport numpy.linalg\n\n\ndef evaluate({', '.join(names)}):\n    return {printer.doprint(expr)}\n"

@@ -13,12 +13,13 @@ from fieldflow import inputs
 from fieldflow.complaints import first_complaint
 from fieldflow.errors import BadInput
 from fieldflow.schema import Section
+from fieldflow.studies.cosnet import CosNetStudy
 from fieldflow.studies.shell import ShellStudy
 from fieldflow.study import Study
 
-SHIPPED = ("paper", "paper-text", "shallow-relu")
+SHIPPED = ("paper", "paper-text", "shallow-relu", "cosnet-1d", "cosnet-2d", "cosnet-3d")
 
-KINDS: Mapping[str, type[Study]] = {"shell": ShellStudy}
+KINDS: Mapping[str, type[Study]] = {"shell": ShellStudy, "cosnet": CosNetStudy}
 """The value of ``kind`` in a file (default: shell) and what it is validated against."""
 
 

@@ -85,7 +85,10 @@ def spectrum() -> Formula:
         args=(p, d, R, massive, sigma_w),
         domain=BALL,
         validity="exact at any width",
-        references=(Reference(PAPER, "Eqs. (77)-(81), (85)"), Reference("halverson2021building", "Ref. [33] of arXiv:2405.17538, at Eq. (81)")),
+        references=(
+            Reference(PAPER, "Eqs. (77)-(81), (85)"),
+            Reference("halverson2021building", "as cited at Eq. (81) of arXiv:2405.17538"),
+        ),
         steps=(
             *phase_steps(),
             ball_step(),
@@ -220,8 +223,8 @@ _SIZES: dict[str, Any] = {
 _SIZES |= {"M^T": _SIZES["M"].T, "Y^T": _SIZES["Y"].T}
 
 
-def _traces() -> tuple[sp.Expr, sp.Expr, sp.Expr]:
-    """Return (moved, E moved, kernels): Σ_stiff(ω_T² - ω²) and its average, with ω_T = ω + HᵀM(Y - Hω).
+def _traces() -> tuple[sp.Expr, sp.Expr]:
+    """Return (moved, E moved): Σ_stiff(ω_T² - ω²) and its average, with ω_T = ω + HᵀM(Y - Hω).
 
     P projects on stiff weights.  E[ωᵀAω] = tr A: a quadratic term loses ωᵀ and ω, and the trace lets HᵀA' turn to A'Hᵀ.
     """
@@ -241,13 +244,13 @@ def _traces() -> tuple[sp.Expr, sp.Expr, sp.Expr]:
         elif w not in factors and w_t not in factors:
             averaged += term
     kernels = averaged.subs(h * project * h_t, stiff).subs(h * h_t, gram)
-    return moved, averaged, sp.expand(kernels)
+    return moved, sp.expand(kernels)
 
 
 @cache
 def effective_variance() -> Formula:
     """Return σ_w²(Λ) = σ_w² + (σ_w²/N)[YᵀMᵀK_>MY + tr(MᵀK_>MK) - 2tr(MK_>)], (87) with Σ_i E w_i²."""
-    moved, averaged, kernels = _traces()
+    moved, kernels = _traces()
     m, m_t, y, y_t, gram, stiff = sp.symbols("M M^T Y Y^T K K_stiff", commutative=False)
     expected = y_t * m_t * stiff * m * y + m_t * stiff * m * gram - 2 * m * stiff
     traces = sum((_trace(term) for term in sp.Add.make_args(kernels)), sp.Integer(0))
