@@ -7,6 +7,8 @@ import numpy as np
 from fieldflow.checks.cosnet_case import CosCase
 from fieldflow.checks.cosnet_field import Field, Parts, predicted_power
 from fieldflow.checks.cosnet_training import Scan, cells, fitted
+from fieldflow.cosnet import CosNet
+from fieldflow.cosnet_flow import CosNetFlow
 from fieldflow.inputs import Array
 from fieldflow.numeric.cosnet import TrainedBlock
 from fieldflow.picture import Line, Mark, Panel, Picture, Points
@@ -53,6 +55,7 @@ def pictures(series: Series) -> list[Picture]:
             "Mean and covariance of the trained field along the flow. Lines: infinite width, with the shell kernel of the "
             r"Fisher inputs; points: $N\to\infty$ by extrapolation; dashed: the translation-invariant shell of broad inputs.",
             [_mean_panel(series), _curve_panel(series), *_covariance_panels(series)],
+            shared_legend=False,
         ),
         Picture(
             "fisher-law",
@@ -62,16 +65,16 @@ def pictures(series: Series) -> list[Picture]:
     ]
 
 
-def _three(parts: Parts, i: int) -> list[tuple[str, str, Array]]:
-    return [("stiff", "o", parts.stiff[:, i]), ("sloppy", "s", parts.sloppy[:, i]), ("whole", "^", parts.whole)]
-
-
 def _samples(parts: Parts, i: int, x: Array) -> list[Points]:
-    roles = {"stiff": "measured", "sloppy": "alternative", "whole": "limit"}
+    """Return means and standard errors of the parts at cut-off number ``i``."""
     found = []
-    for name, marker, values in _three(parts, i):
+    for name, role, marker, values in (
+        ("stiff part", "measured", "o", parts.stiff[:, i]),
+        ("sloppy part", "alternative", "s", parts.sloppy[:, i]),
+        ("whole", "limit", "^", parts.whole),
+    ):
         error = values.std(axis=0, ddof=1) / np.sqrt(len(values))
-        found.append(Points(x, values.mean(axis=0), error, f"{name} part, samples", roles[name], marker))
+        found.append(Points(x, values.mean(axis=0), error, f"{name}, samples", role, marker))
     return found
 
 
@@ -109,7 +112,7 @@ def _propagators(series: Series) -> list[Panel]:
     r = np.linspace(0.0, float(case.separations[-1]), CURVE_POINTS)
     whole = net.propagator(r)
     stiff = net.propagator(r, case.field_cutoffs, noise_variance=case.noise_variance)
-    unbounded = net.strength * type(net)(net.d, np.inf, net.mass, readout="fixed").propagator(np.maximum(r, low))
+    unbounded = net.strength * CosNet(net.d, np.inf, net.mass, readout="fixed").propagator(np.maximum(r, low))
     panels = []
     for i, cutoff in enumerate(case.field_cutoffs):
         panels.append(
@@ -171,8 +174,7 @@ def _intercepts(series: Series) -> tuple[Array, Array]:
 
 
 def _grid(case: CosCase) -> Array:
-    positive = case.cutoffs[case.cutoffs > 0.0]
-    return np.concatenate([[0.0], np.geomspace(0.5 * positive[0], 1.2 * positive[-1], 60)])
+    return np.linspace(0.0, 1.15 * float(case.cutoffs[-1]), CURVE_POINTS)
 
 
 def _curve_panel(series: Series) -> Panel:
@@ -189,13 +191,14 @@ def _curve_panel(series: Series) -> Panel:
         drawn.append(Line(grid, case.flow.mean(case.stated[k : k + 1], grid)[:, 0], place, role))
         drawn.append(Line(grid, broad.mean(case.stated[k : k + 1], grid)[:, 0], "", "guide", dashed=True))
         at = np.arange(len(case.cutoffs)) * points + k
-        drawn.append(Points(case.cutoffs, fit[at], errors[at], rf"$N\to\infty$, {place}", role, marker))
-    return Panel(drawn, CUTOFF, r"$\mu_\Lambda(x)$ (output)", xscale="cutoff")
+        drawn.append(Points(case.cutoffs, fit[at], errors[at], "", role, marker))
+    return Panel(drawn, CUTOFF, r"$\mu_\Lambda(x)$ (output)")
 
 
-def _broad(case: CosCase) -> "object":
+def _broad(case: CosCase) -> CosNetFlow:
+    """Return the flow with the translation-invariant shell of broad Fisher inputs."""
     flow = case.flow
-    return type(flow)(
+    return CosNetFlow(
         flow.net,
         flow.x_train,
         flow.y_train,
@@ -229,7 +232,6 @@ def _covariance_panels(series: Series) -> list[Panel]:
                 CUTOFF,
                 rf"{name} of $f_\Lambda$ (output²)",
                 places,
-                xscale="cutoff",
             )
         )
     return panels

@@ -128,7 +128,7 @@ def test_templates_name_every_key(name):
     values = tomllib.loads(text)
     assert values["name"] == name
     resolved = load_experiment(name).resolved()
-    sections = {**resolved, "network": resolved["network"][0]}
+    sections = {key: value[0] if key == "network" else value for key, value in resolved.items()}
     for section, keys in sections.items():
         assert section in text
         for key in keys if isinstance(keys, dict) else ():

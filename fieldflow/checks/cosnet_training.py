@@ -24,7 +24,7 @@ from fieldflow.numeric.statistics import (
 )
 from fieldflow.workers import in_blocks
 
-EXAMINED = 400
+EXAMINED = 300
 """Members whose exact conditional law is evaluated."""
 
 
