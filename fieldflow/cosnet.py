@@ -147,8 +147,8 @@ class CosNet:
         else:
             with np.errstate(divide="ignore"):
                 whole = self.strength * self._regulator(p) / (p**2 + self.mass**2)
-        edges = np.atleast_1d(self.shell_radius(cutoff, noise_variance=noise_variance))
-        values: Array = np.where(p <= edges.reshape(-1, *(1,) * p.ndim), whole, 0.0)
+        edges = np.atleast_1d(self.shell_radius(cutoff, noise_variance=noise_variance)).reshape(-1, *(1,) * p.ndim)
+        values: Array = np.where((p <= edges) & (edges > 0.0), whole, 0.0)
         return values if np.ndim(cutoff) else values[0]
 
     def _regulator(self, p: Array) -> Array:

@@ -160,9 +160,7 @@ def _mean_panel(series: Series) -> Panel:
         cutoff = float(case.cutoffs[i])
         drawn.append(Line(path[:, 0], case.flow.mean(path, cutoff), rf"$\Lambda$ = {cutoff:g}", role))
         at = slice(i * points, (i + 1) * points)
-        drawn.append(
-            Points(case.stated[:, 0], fit[at], errors[at], rf"$N\to\infty$, $\Lambda$ = {cutoff:g}", role, marker)
-        )
+        drawn.append(Points(case.stated[:, 0], fit[at], errors[at], "", role, marker))
     if case.net.d == 1:
         drawn.append(Points(case.trained.x[:, 0], case.trained.y[:, 0], None, "training set", "guide", "."))
     return Panel(drawn, r"$x_1$ (input unit)", r"$\mu_\Lambda(x)$ (output)")
