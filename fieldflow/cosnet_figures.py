@@ -243,15 +243,11 @@ def _law_panel(series: Series) -> Panel:
     total = case.members * case.width
     broad, finite = series.field.sloppy / total, series.trained.sloppy.sum(axis=0) / total
     noise = case.noise_variance
+    finite_law = net.sloppy_fraction(grid, case.input_std, noise_variance=noise)
     return Panel(
         [
-            Line(grid, net.sloppy_fraction(grid, noise_variance=noise), "broad inputs"),
-            Line(
-                grid,
-                net.sloppy_fraction(grid, case.input_std, noise_variance=noise),
-                "inputs of training",
-                "alternative",
-            ),
+            Line(grid, np.asarray(net.sloppy_fraction(grid, noise_variance=noise)), "broad inputs"),
+            Line(grid, np.asarray(finite_law), "inputs of training", "alternative"),
             Points(case.field_cutoffs, broad, np.sqrt(broad * (1 - broad) / total), "samples, broad"),
             _positive(case.cutoffs, finite, total),
         ],

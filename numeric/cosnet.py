@@ -154,15 +154,17 @@ def _add_waves(b, phase, weighted, momenta, window, waves):  # type: ignore[no-u
     Of a cosine it is ½[e^{ic}Ŵ(p - b) + e^{-ic}Ŵ(p + b)], Ŵ/√∫W² = (4πL²)^{d/4} e^{-L²q²/2}.
     """
     across = np.dot(b, b) - b[0] ** 2
+    cosine, sine = np.cos(phase), np.sin(phase)
     scale = 0.5 * weighted * (4.0 * np.pi * window**2) ** (0.25 * b.size)
     for i in range(momenta.size):
         towards = 0.5 * window**2 * ((momenta[i] - b[0]) ** 2 + across)
         away = 0.5 * window**2 * ((momenta[i] + b[0]) ** 2 + across)
         if towards > 45.0 and away > 45.0:
             continue
-        one, other = np.exp(-towards), np.exp(-away)
-        waves[i, 0] += scale * np.cos(phase) * (one + other)
-        waves[i, 1] += scale * np.sin(phase) * (one - other)
+        one = np.exp(-towards) if towards < 45.0 else 0.0
+        other = np.exp(-away) if away < 45.0 else 0.0
+        waves[i, 0] += scale * cosine * (one + other)
+        waves[i, 1] += scale * sine * (one - other)
 
 
 @jit

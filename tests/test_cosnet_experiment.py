@@ -9,7 +9,7 @@ from fieldflow.experiment import load_experiment, template
 SMALL = {
     "members = 1200": "members = 128",
     "width = 4000": "width = 600",
-    "scan_members = 600": "scan_members = 200",
+    "scan_members = 500": "scan_members = 200",
     "[500, 1000, 2000, 4000]": "[300, 500, 700, 1000]",
     "momenta = 25": "momenta = 9",
     "separations = 9": "separations = 4",

@@ -27,6 +27,9 @@ from fieldflow.workers import in_blocks
 EXAMINED = 300
 """Members whose exact conditional law is evaluated."""
 
+CONTROLLED = 64
+"""Members on which the other mode's law is evaluated: a lower bound on its power over all of them."""
+
 
 class MemberLaw(NamedTuple):
     """Given the hidden layer: mean (cutoffs, p), covariance (cutoffs, p, p), E of the change of Σω² (cutoffs,)."""
@@ -67,7 +70,10 @@ def _features(case: CosCase, member: int) -> tuple[Array, Array, Array]:
 
 def member_law(case: CosCase, member: int) -> MemberLaw:
     """Return the exact law of one member given its hidden layer: the formulas of the flow with its own kernels."""
-    there, seen, diagonal = _features(case, member)
+    return _law(case, *_features(case, member))
+
+
+def _law(case: CosCase, there: Array, seen: Array, diagonal: Array) -> MemberLaw:
     both = np.concatenate([there, seen], axis=1)
     shells = np.searchsorted(case.cutoffs, diagonal, side="right")
     order = np.argsort(shells, kind="stable")
@@ -97,20 +103,22 @@ def member_law(case: CosCase, member: int) -> MemberLaw:
 
 
 class Examined(NamedTuple):
-    """Per examined member: conditional mean and variance, whitened components, those of the other mode, E of the change."""
+    """Per examined member: its law, whitened components, and those under the law of the other mode (first members only)."""
 
     law: MemberLaw
     components: Array
-    swapped: Array
+    swapped: Array | None
 
 
 def examine(case: CosCase, sampled: TrainedBlock, progress: Progress) -> tuple[list[int], list[Examined]]:
     """Return the members examined and their records."""
     chosen = np.flatnonzero(~sampled.diverged[:EXAMINED]).tolist()
 
+    other = "prune" if case.mode == "resample" else "resample"
+
     def work(first: int, count: int, stop: NDArray[np.uint8]) -> list[Examined]:
         found = []
-        for member in chosen[first : first + count]:
+        for position, member in enumerate(chosen[first : first + count], first):
             if stop[0]:
                 break
             there, seen, diagonal = _features(case, member)
@@ -119,11 +127,13 @@ def examine(case: CosCase, sampled: TrainedBlock, progress: Progress) -> tuple[l
                 seen, rule.y, diagonal, learning_rate=rule.learning_rate, steps=rule.steps, method=rule.method
             )
             outputs = sampled.outputs[member].reshape(-1)
-            both = []
-            for mode in (case.mode, "prune" if case.mode == "resample" else "resample"):
+
+            def components(mode: str, flow: MemberFlow = flow, there: Array = there, outputs: Array = outputs) -> Array:
                 law = flow.law(there, case.cutoffs, mode=mode)
-                both.append(whiten(outputs - law.mean[:, 0], law.loading))
-            found.append(Examined(member_law(case, member), *both))
+                return whiten(outputs - law.mean[:, 0], law.loading)
+
+            swapped = components(other) if position < CONTROLLED else None
+            found.append(Examined(_law(case, there, seen, diagonal), components(case.mode), swapped))
         return found
 
     parts = in_blocks(work, len(chosen), threads=case.threads, progress=lambda done: progress("examine", done))
@@ -134,7 +144,7 @@ def conditional_law(case: CosCase, sampled: TrainedBlock, chosen: list[int], rec
     """Given b and c, f_Λ is jointly Gaussian over points and cut-offs: whitened components are iid N(0, 1)."""
     source = Source(f"{case.name}/conditional-law", EXACT, "2405.17538 (94)-(97)", derive("shell.covariance").digest)
     pooled = np.concatenate([record.components for record in records])
-    swapped = np.concatenate([record.swapped for record in records])
+    swapped = np.concatenate([record.swapped for record in records if record.swapped is not None])
     outputs = sampled.outputs[chosen]
     mean = np.array([record.law.mean for record in records])
     variance = np.array([np.einsum("cpp->cp", record.law.covariance) for record in records])

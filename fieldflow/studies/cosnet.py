@@ -178,8 +178,8 @@ def _reporter(case: CosCase, progress: Report) -> Progress:
 
 def _conventions() -> dict[str, str]:
     return {
-        "network": "f = Σ w cos(b·x + c)/√(b² + m²), w ~ N(0, σ_w²/N), b uniform in the ball, c uniform",
-        "fourier_transform": "K(p) = ∫ d^dr e^{-ip·r} Cov[f(x), f(x + r)]",
+        "network": "f = Σ w h, h = cos(b·x + c) over the square root of b² + m²; w ~ N(0, σ_w²/N), b uniform in the ball",
+        "fourier_transform": "K(p) is that of the two-point function, without factors of 2π",
         "loss": "mean over samples of (f - y)², no factor ½",
         "fisher": "Gaussian likelihood; λ = E[h²]/noise variance of the raw read-out weight",
         "partition": "sloppy: λ < Λ (strict); stiff: λ ≥ Λ",
