@@ -22,6 +22,7 @@ _PUBLIC = {
     "ShellFlow": "shell",
     "LinearRG": "brg",
     "Ensemble": "ensemble",
+    "CosNet": "cosnet",
     "MeanField": "meanfield",
     "edge_of_chaos": "meanfield",
     "edge_of_chaos_curve": "meanfield",

@@ -7,9 +7,10 @@ from sympy.codegen.cfunctions import log1p
 from sympy.printing.numpy import NumPyPrinter
 from sympy.printing.pycode import PythonCodePrinter
 
+from fieldflow import propagator_code
 from fieldflow.errors import NoClosedForm
 
-COMPENSATED = '''
+TWO_PRODUCT = '''
 def _two_product(a, b):
     """Return a*b rounded and its rounding error (Dekker, Veltkamp splitting)."""
     split = 134217729.0
@@ -21,8 +22,9 @@ def _two_product(a, b):
     b_low = b - b_high
     product = a * b
     return product, a_low * b_low - (((product - a_high * b_high) - a_low * b_high) - a_high * b_low)
+'''
 
-
+COMPENSATED = '''
 def _difference_of_products(a, b, c, d):
     """Return a*b - c*d to nearly full accuracy; the plain form where splitting would overflow."""
     first, second = a * b, c * d
@@ -125,6 +127,7 @@ def _atan(x):
 '''
 
 HELPERS = {
+    "_two_product": TWO_PRODUCT,
     "_arc": ARC,
     "_atan": ATAN,
     "_angle": ANGLE,
@@ -134,6 +137,7 @@ HELPERS = {
     "_normal_cdf": NORMAL_CDF,
     "_normal_orthant": NORMAL_ORTHANT,
     "_bivariate_normal": BIVARIATE_NORMAL,
+    **propagator_code.HELPERS,
 }
 """Source of the functions that generated code calls, a function before those that call it."""
 
@@ -146,6 +150,9 @@ LIBRARY = {
 }
 """SymPy functions that need SciPy: class name to name in scipy.special.cython_special."""
 
+_LIBRARY_NAMES = (*LIBRARY.values(), *("j0", "jv", "k0", "kv", "i0e", "ive"))
+"""What a helper or an expression may call of scipy.special.cython_special."""
+
 _PLAIN = {
     "Angle": "_angle",
     "Chord": "_chord",
@@ -154,6 +161,7 @@ _PLAIN = {
     "NormalCdf": "_normal_cdf",
     "BivariateNormal": "_bivariate_normal",
     "NormalOrthant": "_normal_orthant",
+    **propagator_code.CALLED,
 }
 """SymPy functions that a helper above evaluates."""
 
@@ -219,6 +227,8 @@ class _ScalarPrinter(PythonCodePrinter):
     _print_BivariateNormal = _print_NormalOrthant = _print_Dawson = _print_ScaledErfc = _print_Angle = _print_Chord = (
         _print_Function
     )
+    _print_RadialWave = _print_ScaledRadialWave = _print_ShellEdge = _print_Function
+    _print_InfinitePropagator = _print_CutoffPropagator = _print_CutoffPropagatorError = _print_Function
 
 
 def check_supported(expr: Any) -> None:
@@ -281,7 +291,7 @@ def helpers_of(source: str) -> tuple[str, list[str]]:
             needed.add(name)
             text += HELPERS[name]
     helpers = "".join(code for name, code in HELPERS.items() if name in needed)
-    return helpers, [name for name in LIBRARY.values() if f"_{name}(" in text]
+    return helpers, [name for name in _LIBRARY_NAMES if f"_{name}(" in text]
 
 
 class _MatrixPrinter(NumPyPrinter):

@@ -24,13 +24,14 @@ from llvmlite import binding
 from numba.core.errors import NumbaExperimentalFeatureWarning
 from scipy.special import cython_special
 
-from fieldflow import codegen, guarded, inputs, quadrature_code
+from fieldflow import codegen, guarded, inputs, interval_code, quadrature_code
 from fieldflow.errors import BadInput, InaccurateResult
 from fieldflow.numeric.jit import cache_root, cached_in, digest_of, toolchain
 from fieldflow.python_quadrature import python_quadrature
 from fieldflow.symbolic import formula as formula_module
 from fieldflow.symbolic.activations import implemented
 from fieldflow.symbolic.formula import Formula
+from fieldflow.symbolic.radial import CutoffPropagator, CutoffPropagatorError
 from fieldflow.symbolic.symbols import z
 
 # Activations are passed to compiled code as first-class functions; the feature works and is tested here.
@@ -72,29 +73,46 @@ def compile_formula(formula: Formula) -> Callable[..., Any]:
     checked = _boundary(formula, names)
     if isinstance(expr, sp.Integral):
         return _quadrature_function(formula, expr, names, checked)
-    if formula.integral is None:
-        body = codegen.scalar_body(expr, names)
-    else:
-        body = guarded.source(expr, formula.integral, formula.breaks, names, name="evaluate", some=names)
+    body = (
+        codegen.scalar_body(expr, names)
+        if formula.integral is None
+        else guarded.source(expr, formula.integral, formula.breaks, names, name="evaluate", some=names)
+    )
+    evaluate = _scalar_function(body, names, checked)
+    if formula.integral is not None:
+        return _finite(evaluate, formula.name)
+    if not formula.closed_form:
+        error = expr.replace(CutoffPropagator, CutoffPropagatorError)
+        evaluate.error_estimate = _scalar_function(codegen.scalar_body(error, names), names, checked)  # type: ignore[attr-defined]
+    return evaluate
+
+
+def _scalar_function(body: str, names: list[str], checked: Callable[[Any], list[Any]]) -> Callable[..., Any]:
     ufunc = _load(_ufunc_source(body, len(names))).compiled
 
     def evaluate(*values: Any) -> Any:
         return ufunc(*checked(values))
 
-    def evaluate_guarded(*values: Any) -> Any:
+    return evaluate
+
+
+def _finite(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """Return the function with an error for values that are not finite numbers."""
+
+    def evaluate(*values: Any) -> Any:
         with np.errstate(over="ignore", invalid="ignore"):  # of closed forms that are then replaced
-            result = ufunc(*checked(values))
+            result = function(*values)
         if not np.all(np.isfinite(result)):
-            raise BadInput(f"{formula.name}: the expectation is not a finite number for these arguments")
+            raise BadInput(f"{name}: the expectation is not a finite number for these arguments")
         return result
 
-    return evaluate if formula.integral is None else evaluate_guarded
+    return evaluate
 
 
 def _quadrature_function(
     formula: Formula, integral: sp.Integral, names: list[str], checked: Callable[[Any], list[Any]]
 ) -> Callable[..., Any]:
-    """Return the integral over whitened variables by the trapezoidal rule; ``.error_estimate`` takes the same arguments."""
+    """Return the integral over whitened variables or an interval; ``.error_estimate`` takes the same arguments."""
     if implemented(integral.function):
         integrate = python_quadrature(integral, formula.args)
     else:
@@ -262,9 +280,15 @@ def _ufunc_source(body: str, arity: int) -> str:
 
 def _quadrature_source(integral: sp.Integral, names: list[str], breaks: tuple[tuple[Any, ...], ...]) -> str:
     variables = [str(limit[0]) for limit in integral.limits]
+    _, low, high = integral.limits[0]
     body = codegen.scalar_body(integral.function, [*names, *variables]).replace("def evaluate(", "def _integrand(")
-    helpers, library = codegen.helpers_of(body)
-    rule = quadrature_code.rule(names, len(variables), breaks)
+    over_line = low == -sp.oo and high == sp.oo
+    rule = (
+        quadrature_code.rule(names, len(variables), breaks)
+        if over_line
+        else interval_code.rule(names, low, high, breaks)
+    )
+    helpers, library = codegen.helpers_of(body + rule)
     types = "float64, " * (len(names) + 1) + "float64[:], float64[:]"
     layout = ",".join(["()"] * (len(names) + 1)) + "->(),()"
     return "\n".join([

@@ -13,19 +13,31 @@ from fieldflow import inputs
 from fieldflow.complaints import first_complaint
 from fieldflow.errors import BadInput
 from fieldflow.schema import Section
+from fieldflow.studies.cosnet import CosNetStudy
 from fieldflow.studies.diagram import DiagramStudy
 from fieldflow.studies.factorised import FactorisedStudy
 from fieldflow.studies.shared import SharedStudy
 from fieldflow.studies.shell import ShellStudy
 from fieldflow.study import Study
 
-SHIPPED = ("paper", "paper-text", "shallow-relu", "commutative-diagram", "shared-features", "factorised")
+SHIPPED = (
+    "paper",
+    "paper-text",
+    "shallow-relu",
+    "commutative-diagram",
+    "shared-features",
+    "factorised",
+    "cosnet-1d",
+    "cosnet-2d",
+    "cosnet-3d",
+)
 
 KINDS: Mapping[str, type[Study]] = {
     "shell": ShellStudy,
     "diagram": DiagramStudy,
     "shared-features": SharedStudy,
     "factorised": FactorisedStudy,
+    "cosnet": CosNetStudy,
 }
 """The value of ``kind`` in a file (default: shell) and what it is validated against."""
 

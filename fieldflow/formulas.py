@@ -19,6 +19,9 @@ from fieldflow.symbolic import (
     corrected_actions,
     corrected_bayes,
     corrected_cosnet,
+    cosnet,
+    cosnet_propagator,
+    cosnet_shell,
     degraded,
     fisher,
     gaussian,
@@ -68,6 +71,9 @@ _BUILDERS: dict[str, Callable[[], Formula]] = {
         corrected_actions,
         corrected_cosnet,
         corrected_bayes,
+        cosnet,
+        cosnet_propagator,
+        cosnet_shell,
     )
     for name, builder in module.FORMULAS.items()
 }

@@ -74,7 +74,7 @@ def member_fisher(net, activations, numbers, shell, given, slot):  # type: ignor
 
 
 @jit
-def _train(features, initial, training):  # type: ignore[no-untyped-def]
+def train_readout(features, initial, training):  # type: ignore[no-untyped-def]
     """Return the read-out after training, f on the training inputs, and whether the member diverged from zero."""
     kernel = gram(features)
     weights = initial.copy()
@@ -116,7 +116,7 @@ def simulate_block(net, activations, seed, first, x, training, shell, given, out
         weights = draws.reshape((size, outputs)).copy()
         if training.x.shape[1] > 0:
             seen = readout_features(net, hidden_outputs(net, activations, numbers, training.x))
-            weights, out.train_outputs[slot], diverged = _train(seen, weights, training)
+            weights, out.train_outputs[slot], diverged = train_readout(seen, weights, training)
             out.diverged[slot] = diverged or not np.all(np.isfinite(weights))
         diagonal = member_fisher(net, activations, numbers, shell, given, slot)
         removed = removed_from(diagonal, shell.cutoffs)

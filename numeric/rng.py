@@ -11,8 +11,12 @@ from fieldflow.numeric.jit import jit
 
 RNG_VERSION = "philox4x32-10/box-muller/1"
 
-HIDDEN, READOUT, REDRAW, ORDER, INDEPENDENT = 0, 1, 2, 3, 4
-"""Streams of a member: hidden layers, read-out, redrawn read-out, row order, hidden layers of predictions."""
+HIDDEN, READOUT, REDRAW, ORDER, INDEPENDENT, UNIFORM = 0, 1, 2, 3, 4, 5
+"""Streams of a member: hidden layers, read-out, redrawn read-out, row order, hidden layers of predictions, uniforms.
+
+A stream is read as normals or as uniforms, never as both: uniforms 2i and 2i + 1 come from the same block of the counter
+as normals 2i and 2i + 1.
+"""
 
 _MASK = np.uint64(0xFFFFFFFF)
 _SHIFT = np.uint64(32)
@@ -60,6 +64,24 @@ def fill_normals(out, seed, member, stream):  # type: ignore[no-untyped-def]
             out[2 * block + 1] = radius * np.sin(angle)
 
 
+@jit
+def fill_uniforms(out, seed, member, stream):  # type: ignore[no-untyped-def]
+    """Fill the flat array ``out`` with the uniforms 0, 1, … in (0, 1) of one stream of one member.
+
+    Numbers 2i and 2i + 1 are the two halves of the Philox block at counter (i, stream, member), in the middle of their
+    cell of width 2^-52.
+    """
+    key_0, key_1 = seed & _MASK, seed >> _SHIFT
+    high, low = np.uint64(member) & _MASK, np.uint64(member) >> _SHIFT
+    twelve = np.uint64(12)
+    for block in range((out.size + 1) // 2):
+        w0, w1, w2, w3 = philox(np.uint64(block), np.uint64(stream), high, low, key_0, key_1)
+        # Twelve bits are dropped: with the half cell added, 53 bits would round to 1 at the upper end.
+        out[2 * block] = (np.float64(((w0 << _SHIFT) | w1) >> twelve) + 0.5) * (2.0 * _UNIT)
+        if 2 * block + 1 < out.size:
+            out[2 * block + 1] = (np.float64(((w2 << _SHIFT) | w3) >> twelve) + 0.5) * (2.0 * _UNIT)
+
+
 def normals(count: int, *, seed: int, member: int, stream: int) -> NDArray[np.float64]:
     """Return the first ``count`` standard normals of one stream of one member.
 
@@ -77,4 +99,15 @@ def normals(count: int, *, seed: int, member: int, stream: int) -> NDArray[np.fl
     """
     out = np.empty(count)
     fill_normals(out, np.uint64(seed), member, stream)
+    return out
+
+
+def uniforms(count: int, *, seed: int, member: int, stream: int = UNIFORM) -> NDArray[np.float64]:
+    """Return the first ``count`` uniforms in (0, 1) of one stream of one member.
+
+    >>> bool((uniforms(3, seed=1, member=0) == uniforms(5, seed=1, member=0)[:3]).all())
+    True
+    """
+    out = np.empty(count)
+    fill_uniforms(out, np.uint64(seed), member, stream)
     return out

@@ -55,6 +55,11 @@ _NAMES = {
     "sigma2": r"\sigma^{2}",
     "b2": r"|b|^{2}",
     "mu_star": r"\mu_{\ast}",
+    "sigma_w2": r"\sigma_{w}^{2}(\Lambda)",
+    "Omega": r"\Omega_{\alpha}",
+    "R_Lambda": r"R_{\Lambda}",
+    "rho_minus": r"|x - x'|",
+    "rho_plus": r"|x + x'|",
 }
 """Symbols whose calling name is not what one prints."""
 

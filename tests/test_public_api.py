@@ -11,6 +11,7 @@ import pytest
 import fieldflow
 
 PUBLIC = [
+    "CosNet",
     "Ensemble",
     "LinearRG",
     "MLP",
