@@ -142,6 +142,8 @@ LIBRARY = {
     "InverseRegularizedUpperGamma": "gammainccinv",
     "Dawson": "dawsn",
     "NormalOrthant": "owens_t",
+    "OwenT": "owens_t",
+    "NoncentralChiSquared": "chndtr",
 }
 """SymPy functions that need SciPy: class name to name in scipy.special.cython_special."""
 
@@ -213,6 +215,7 @@ class _ScalarPrinter(PythonCodePrinter):
     _print_RegularizedUpperGamma = _print_InverseRegularizedUpperGamma = _print_Function
     _print_DifferenceOfProducts = _print_ExpDifference = _print_NormalCdf = _print_Function
     _print_BivariateNormal = _print_NormalOrthant = _print_Dawson = _print_Angle = _print_Chord = _print_Function
+    _print_OwenT = _print_NoncentralChiSquared = _print_Function
 
 
 def check_supported(expr: Any) -> None:
@@ -264,7 +267,7 @@ def helpers_of(source: str) -> tuple[str, list[str]]:
             needed.add(name)
             text += HELPERS[name]
     helpers = "".join(code for name, code in HELPERS.items() if name in needed)
-    return helpers, [name for name in LIBRARY.values() if f"_{name}(" in text]
+    return helpers, [name for name in dict.fromkeys(LIBRARY.values()) if f"_{name}(" in text]
 
 
 def matrix_body(expr: Any, names: list[str]) -> str:

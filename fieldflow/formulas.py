@@ -12,7 +12,22 @@ import sympy as sp
 from fieldflow.compile import compile_formula
 from fieldflow.derivation_cache import remembered
 from fieldflow.errors import BadInput
-from fieldflow.symbolic import fisher, gaussian, homogeneous, lemmas, meanfield, nngp, shells, training
+from fieldflow.symbolic import (
+    angular,
+    fisher,
+    fisher_laws,
+    fisher_unit,
+    gaussian,
+    gaussnet,
+    homogeneous,
+    information,
+    lemmas,
+    meanfield,
+    nngp,
+    optimal,
+    shells,
+    training,
+)
 from fieldflow.symbolic.activations import activation, implemented
 from fieldflow.symbolic.formula import Formula
 
@@ -25,11 +40,15 @@ __all__ = [
     "gaussian_expectation",
     "pair_expectation",
     "second_moment",
+    "unit_fisher",
 ]
 
 _BUILDERS: dict[str, Callable[[], Formula]] = {
     name: builder
-    for module in (lemmas, gaussian, nngp, meanfield, homogeneous, training, shells, fisher)
+    for module in (
+        *(lemmas, gaussian, nngp, meanfield, homogeneous, training, shells, fisher),
+        *(information, fisher_unit, fisher_laws, gaussnet, angular, optimal),
+    )
     for name, builder in module.FORMULAS.items()
 }
 
@@ -134,6 +153,20 @@ def second_moment(sigma: sp.Expr) -> Callable[..., Any]:
     with _DERIVING:
         formula = remembered(Formula, lambda: gaussian.second_moment(sigma), "second moment", sp.srepr(sigma))
         return compile_formula(formula)
+
+
+@cache
+def unit_fisher(sigma: sp.Expr) -> Callable[..., Any]:
+    """Return compiled λ(m, τ, s²) = E[σ(z)²]/s², z ~ N(m, τ²), of a read-out weight above a unit σ."""
+    if activation(sigma).name == "relu":
+        return compiled("fisher.relu")
+
+    def build() -> Formula:
+        return fisher_unit.unit(sigma)
+
+    with _DERIVING:
+        known = implemented(sigma)
+        return compile_formula(build() if known else remembered(Formula, build, "unit fisher", sp.srepr(sigma)))
 
 
 @cache
