@@ -147,10 +147,12 @@ LIBRARY = {
     "Dawson": "dawsn",
     "ScaledErfc": "erfcx",
     "NormalOrthant": "owens_t",
+    "OwenT": "owens_t",
+    "NoncentralChiSquared": "chndtr",
 }
 """SymPy functions that need SciPy: class name to name in scipy.special.cython_special."""
 
-_LIBRARY_NAMES = (*LIBRARY.values(), *("j0", "jv", "k0", "kv", "i0e", "ive"))
+_LIBRARY_NAMES = (*dict.fromkeys(LIBRARY.values()), *("j0", "jv", "k0", "kv", "i0e", "ive"))
 """What a helper or an expression may call of scipy.special.cython_special."""
 
 _PLAIN = {
@@ -229,6 +231,7 @@ class _ScalarPrinter(PythonCodePrinter):
     )
     _print_RadialWave = _print_ScaledRadialWave = _print_ShellEdge = _print_Function
     _print_InfinitePropagator = _print_CutoffPropagator = _print_CutoffPropagatorError = _print_Function
+    _print_OwenT = _print_NoncentralChiSquared = _print_Function
 
 
 def check_supported(expr: Any) -> None:

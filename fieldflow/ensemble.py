@@ -25,7 +25,7 @@ from fieldflow.numeric.ensemble import (
     outputs_block,
     simulate_block,
 )
-from fieldflow.shell import MODES
+from fieldflow.shell import checked_mode
 from fieldflow.shell_kernel import FisherLaw, fisher_law, gaussian_fisher
 from fieldflow.workers import checked_threads, in_blocks
 
@@ -144,7 +144,7 @@ class Ensemble:
         is an array (n, d_in) of inputs or "gaussian" (one hidden layer).
         """
         grid, scalar = inputs.cutoffs(cutoff)
-        mode = inputs.choice("mode", mode, MODES)
+        mode = checked_mode(mode)
         law = fisher_law(self.net, fisher, input_mean, input_std, noise_variance)
         return replace(self, shell=CoarseGrained(grid, law, mode, scalar))
 

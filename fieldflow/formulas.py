@@ -14,6 +14,7 @@ from fieldflow.compile import compile_formula
 from fieldflow.derivation_cache import remembered
 from fieldflow.errors import BadInput
 from fieldflow.symbolic import (
+    angular,
     brg,
     brg_flow,
     corrected_actions,
@@ -24,12 +25,17 @@ from fieldflow.symbolic import (
     cosnet_shell,
     degraded,
     fisher,
+    fisher_laws,
+    fisher_unit,
     gaussian,
+    gaussnet,
     homogeneous,
+    information,
     lemmas,
     meanfield,
     nearby,
     nngp,
+    optimal,
     paper_flow,
     paper_shell,
     polchinski,
@@ -48,6 +54,7 @@ __all__ = [
     "gaussian_expectation",
     "pair_expectation",
     "second_moment",
+    "unit_fisher",
 ]
 
 _BUILDERS: dict[str, Callable[[], Formula]] = {
@@ -74,6 +81,12 @@ _BUILDERS: dict[str, Callable[[], Formula]] = {
         cosnet,
         cosnet_propagator,
         cosnet_shell,
+        information,
+        fisher_unit,
+        fisher_laws,
+        gaussnet,
+        angular,
+        optimal,
     )
     for name, builder in module.FORMULAS.items()
 }
@@ -182,6 +195,20 @@ def second_moment(sigma: sp.Expr) -> Callable[..., Any]:
             return compile_formula(gaussian.second_moment(sigma))
         formula = remembered(Formula, lambda: gaussian.second_moment(sigma), "second moment", sp.srepr(sigma))
         return compile_formula(formula)
+
+
+@cache
+def unit_fisher(sigma: sp.Expr) -> Callable[..., Any]:
+    """Return compiled λ(m, τ, s²) = E[σ(z)²]/s², z ~ N(m, τ²), of a read-out weight above a unit σ."""
+    if activation(sigma).name == "relu":
+        return compiled("fisher.relu")
+
+    def build() -> Formula:
+        return fisher_unit.unit(sigma)
+
+    with _DERIVING:
+        known = implemented(sigma)
+        return compile_formula(build() if known else remembered(Formula, build, "unit fisher", sp.srepr(sigma)))
 
 
 @cache

@@ -25,6 +25,20 @@ MODES = ("resample", "prune")
 _GRID = 60
 
 
+def checked_mode(mode: Any) -> str:
+    """Return "resample" or "prune"; Jeffreys' prior of equation (54) is refused with the reason (``fisher.jeffreys``).
+
+    >>> checked_mode("prune")
+    'prune'
+    """
+    if mode == "jeffreys":
+        raise BadInput(
+            "mode: Jeffreys' prior is improper here: det I does not depend on the read-out weights, so it is flat and no weight "
+            "can be drawn from it; expected resample (the Gaussian prior), prune"
+        )
+    return inputs.choice("mode", mode, MODES)
+
+
 class ShellFlow:
     """Gaussian law of the coarse-grained ensemble as a function of the cut-off Λ (immutable).
 
@@ -73,7 +87,7 @@ class ShellFlow:
             )
         self.flow = flow
         self.net = flow.net
-        self.mode = inputs.choice("mode", mode, MODES)
+        self.mode = checked_mode(mode)
         law = fisher_law(flow.net, fisher, input_mean, input_std, noise_variance)
         self.kernel = ShellKernel(
             flow.net,
@@ -84,12 +98,20 @@ class ShellFlow:
 
     @property
     def closed_form(self) -> bool:
-        """Whether K_> = Z(Λ) K in closed form; otherwise it is sampled and ``std_error`` is positive."""
+        """Whether K_> = Z(Λ) K in closed form; otherwise it is integrated or sampled and ``std_error`` says how well."""
         return self.kernel.closed_form
+
+    @property
+    def method(self) -> str:
+        """How K_> is computed: "closed form", "quadrature" (one integral, to rounding) or "quasi-Monte Carlo"."""
+        return self.kernel.method
 
     @cached_property
     def std_error(self) -> float:
-        """Largest standard error of K_>(X, X)/√(K_ii K_jj) over the training inputs and the deciles of λ; 0 if closed."""
+        """Largest standard error of K_>(X, X)/√(K_ii K_jj) over the training inputs and the deciles of λ; 0 if closed.
+
+        For a quadrature it is the error estimate of the rule.
+        """
         if self.closed_form:
             return 0.0
         grid = self._deciles()
@@ -125,9 +147,15 @@ class ShellFlow:
         x = inputs.points("x", x, self.net.d_in)
         y = inputs.targets("y", y, len(x), self.net.d_out)
         grid, scalar = inputs.cutoffs(cutoff)
-        mean = self.mean(x, grid)
-        bias = np.mean((mean - y) ** 2, axis=tuple(range(1, mean.ndim)))
-        values = bias + np.array([np.mean(np.diag(part)) for part in self.covariance(x, cutoff=grid)])
+        shells = self.kernel(self.flow.x_train, x, grid).value
+        prior = nngp(self.net, x)
+        first = np.broadcast_to(prior, (len(grid), *prior.shape))
+        if self.mode == "prune":
+            first = self.kernel(x, x, grid).value
+        target = y.reshape(len(x), -1)
+        bias = [np.mean((self._mean(kernel) - target) ** 2) for kernel in shells]
+        variance = [np.mean(np.diag(self._covariance(k0, k, k))) for k0, k in zip(first, shells, strict=True)]
+        values = np.array(bias) + np.array(variance)
         return float(values[0]) if scalar else values
 
     def sloppy_fraction(self, cutoff: Any) -> Array | float:

@@ -18,6 +18,8 @@ _SCIPY = {
     "RegularizedUpperGamma": "scipy.special.gammaincc",
     "InverseRegularizedUpperGamma": "scipy.special.gammainccinv",
     "Dawson": "scipy.special.dawsn",
+    "OwenT": "scipy.special.owens_t",
+    "NoncentralChiSquared": "scipy.special.chndtr",
     "erfinv": "scipy.special.erfinv",
     "erfcinv": "scipy.special.erfcinv",
 }
@@ -25,6 +27,7 @@ _MATHEMATICA = {
     "RegularizedUpperGamma": "GammaRegularized",
     "InverseRegularizedUpperGamma": "InverseGammaRegularized",
     "Dawson": "DawsonF",
+    "OwenT": "OwenT",
 }
 
 SUPPORTED = {

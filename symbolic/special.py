@@ -245,3 +245,46 @@ class InverseRegularizedUpperGamma(sp.Function):
         a, z = (printer._print(argument) for argument in self.args)
         body = rf"Q^{{-1}}\left({a}, {z}\right)"
         return body if exp is None else rf"\left[{body}\right]^{{{exp}}}"
+
+
+class OwenT(sp.Function):
+    """Owen's T(h, a) = (1/2π) ∫_0^a e^{-h²(1 + x²)/2}/(1 + x²) dx."""
+
+    nargs = 2
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        """Return ∂_h T = -φ(h) erf(ah/√2)/2, and ∂_a T = e^{-h²(1 + a²)/2}/(2π(1 + a²))."""
+        h, a = self.args
+        if argindex == 1:
+            return -sp.exp(-(h**2) / 2) * sp.erf(a * h / sp.sqrt(2)) / (2 * sp.sqrt(2 * sp.pi))
+        return sp.exp(-(h**2) * (1 + a**2) / 2) / (2 * sp.pi * (1 + a**2))
+
+    def _eval_evalf(self, prec: int) -> sp.Expr:
+        h, a = (argument._to_mpmath(prec) for argument in self.args)
+        with mpmath.workprec(prec + 10):
+            value = mpmath.quad(lambda x: mpmath.exp(-(h**2) * (1 + x**2) / 2) / (1 + x**2), [0, a])
+            return sp.Expr._from_mpmath(value / (2 * mpmath.pi), prec)
+
+    def _latex(self, printer: Any, exp: str | None = None) -> str:
+        h, a = (printer._print(argument) for argument in self.args)
+        return _raised(rf"T\left({h}, {a}\right)", exp)
+
+
+class NoncentralChiSquared(sp.Function):
+    """P(|ξ + μ|² <= x) for d standard normals ξ and |μ|² = m: the arguments are (x, d, m)."""
+
+    nargs = 3
+
+    def _eval_evalf(self, prec: int) -> sp.Expr:
+        x, freedom, centre = (argument._to_mpmath(prec) for argument in self.args)
+        with mpmath.workprec(prec + 10):
+
+            def term(j: Any) -> Any:
+                weight = mpmath.exp(-centre / 2) * (centre / 2) ** j / mpmath.factorial(j)
+                return weight * mpmath.gammainc(freedom / 2 + j, 0, x / 2, regularized=True)
+
+            return sp.Expr._from_mpmath(mpmath.nsum(term, [0, mpmath.inf], method="d"), prec)
+
+    def _latex(self, printer: Any, exp: str | None = None) -> str:
+        x, freedom, centre = (printer._print(argument) for argument in self.args)
+        return _raised(rf"F_{{\chi^{{2}}}}\left({x}; {freedom}, {centre}\right)", exp)
