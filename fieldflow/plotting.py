@@ -1,5 +1,6 @@
 """How are the figures drawn? Curves are predictions, points with bars are samples; PDF and PNG without dates."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from fieldflow.errors import BadInput
+
+# The date of an embedded font is not the reader's business.
+logging.getLogger("fontTools").setLevel(logging.ERROR)
 
 _STYLE: dict[Any, Any] = {
     "font.size": 9.0,

@@ -166,7 +166,7 @@ def one_variable(f, q, places):
         (sp.Min(sp.Max(z, 0), 6), lambda t: min(max(t, 0), 6), (0, 6)),
         (sp.exp(-sp.Abs(z)), lambda t: mpmath.exp(-abs(t)), (0,)),
     ],
-    ids=str,
+    ids=("hard_tanh", "relu6", "exp_abs"),
 )
 def test_nested_switches_have_a_closed_form(sigma, f, places):
     known = activation(sigma)
