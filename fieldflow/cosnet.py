@@ -14,6 +14,7 @@ from fieldflow import inputs
 from fieldflow.errors import BadInput, NoClosedForm
 from fieldflow.formulas import compiled, derive
 from fieldflow.inputs import Array
+from fieldflow.numeric.cosnet import CosLayer
 from fieldflow.symbolic.formula import Formula
 
 REGULATORS = ("ball", "gaussian")
@@ -107,6 +108,23 @@ class CosNet:
                 )
             return
         inputs.real("radius", self.radius, minimum=0.0, strict=True)
+
+    @property
+    def conventions(self) -> dict[str, str]:
+        """What factors are where, in words."""
+        return {
+            "network": "f = Σ w h, h = cos(b·x + c) over the square root of b² + m²; w ~ N(0, σ_w²/N), b uniform in the ball",
+            "fourier_transform": "K(p) is that of the two-point function, without factors of 2π",
+            "loss": "mean over samples of (f - y)², no factor ½",
+            "fisher": "Gaussian likelihood; λ = E[h²]/noise variance of the raw read-out weight",
+            "partition": "sloppy: λ < Λ (strict); stiff: λ ≥ Λ",
+        }
+
+    def architecture(self) -> CosLayer:
+        """Return the network as the compiled code takes it; a width is needed."""
+        width = inputs.integer("width", self.width, minimum=1)
+        std = float(self.sigma_w or 0.0) / math.sqrt(width)
+        return CosLayer(self.d, width, float(self.radius), float(self.mass), self.regulator == "ball", std)
 
     @property
     def strength(self) -> float:

@@ -2,6 +2,7 @@
 
 import difflib
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import sympy as sp
@@ -77,7 +78,15 @@ def activation(given: Any) -> Activation:
         name = next((known for known, known_expr in CATALOGUE.items() if known_expr == expr), str(expr))
     else:
         raise BadInput(f"activation: expected a name, a SymPy expression or a function, got {type(given).__name__}")
+    return _described(expr, name) if implemented(expr) else _remembered(expr, name)
+
+
+def _described(expr: sp.Expr, name: str) -> Activation:
     return Activation(expr, derivative(expr), _degree(expr), name)
+
+
+_remembered = cache(_described)
+"""Not for functions given as Python code, which compare equal by name."""
 
 
 def kinks(expr: sp.Expr) -> tuple[sp.Expr, ...]:

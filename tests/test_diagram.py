@@ -44,6 +44,18 @@ COSINE = (
     .replace('modes = ["resample"]', 'modes = ["prune"]\nsamples = 16384')
 )  # fmt: skip
 
+MOMENTA = SMALL[: SMALL.index("[[network]]")] + """
+[[cosnet]]
+label = "cosnet"
+d = 2
+width = 120
+radius = 3.0
+mass = 1.0
+sigma_w = 3.0
+broad = true
+cutoffs = [0.06, 0.2]
+""" + SMALL[SMALL.index("[data]") :]  # fmt: skip
+
 
 def loaded(folder, text):
     path = folder / "experiment.toml"
@@ -75,6 +87,37 @@ def test_a_net_of_cosines_with_a_sampled_shell(tmp_path):
     result = run(loaded(tmp_path, COSINE), threads=1)
     assert set(statuses(result).values()) == {"agrees"}
     assert "4 Fisher inputs" in result.results["notes"][0]
+
+
+@pytest.mark.statistical
+def test_a_cosine_network_goes_around_with_its_momentum_shell(tmp_path):
+    result = run(loaded(tmp_path, MOMENTA), threads=1)
+    assert set(statuses(result).values()) == {"agrees"}
+    assert len(result.results["joint"]) == 5
+    assert "momentum shell" in result.results["notes"][0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ("mass = 1.0", "mass = 0.0", r"cosnet\[0\].mass"),
+        ("radius = 3.0", "radius = 0.0", r"cosnet\[0\].radius"),
+        ("[0.06, 0.2]", "[0.2, 0.06]", r"cosnet\[0\].cutoffs"),
+        ("width = 120", "width = 20", "cosnet.width"),
+        ("train = 4", "train = 4\ninput_mean = 1.0", "data.input_mean"),
+        ("[[cosnet]]", "[[nothing]]", "nothing"),
+    ],
+)
+def test_bad_keys_of_a_cosine_network_are_named(tmp_path, old, new, key):
+    assert old in MOMENTA
+    with pytest.raises(BadInput, match=f"^{key}"):
+        loaded(tmp_path, MOMENTA.replace(old, new, 1))
+
+
+def test_at_least_one_network(tmp_path):
+    text = SMALL[: SMALL.index("[[network]]")] + SMALL[SMALL.index("[data]") :]
+    with pytest.raises(BadInput, match=r"^network: expected at least one"):
+        loaded(tmp_path, text)
 
 
 def test_numbers_do_not_depend_on_threads(small, tmp_path):

@@ -46,7 +46,7 @@ def place_of(leg: Leg, position: int) -> int:
 
 def _components(leg: Leg, mode: str, sampled: Outputs, position: int) -> tuple[Array, Array, Array]:
     """Return the whitened residual of one member, and the same with the other mode's noise and with P = 1."""
-    features, diagonal = leg.features(leg.net, leg.seed, int(sampled.used[position]))
+    features, diagonal = leg.features(leg.width, leg.seed, int(sampled.used[position]))
     place = place_of(leg, position)
     kept = features * (diagonal >= leg.grid[place])[:, None]
     prior, stiff = features.T @ features, kept.T @ kept
@@ -77,6 +77,6 @@ def _rows(leg: Leg, source: Source, right: list[Array], swapped: list[Array]) ->
         rows.append(
             row(source, "squared residual f_Lambda - P f / its variance", 1.0, total / n, float(np.sqrt(2.0 / n)), n,
                 control=1.0 if wrong == 0.0 else 1.0 / wrong, p_value=chi2_p(total, n), cutoff=float(cutoff),
-                width=leg.net.finite_widths[-1])
+                width=leg.width)
         )  # fmt: skip
     return tuple(rows)

@@ -13,7 +13,7 @@ from fieldflow.cosnet import CosNet
 from fieldflow.cosnet_flow import CosNetFlow
 from fieldflow.ensemble import Trained
 from fieldflow.inputs import Array
-from fieldflow.numeric.cosnet import CosLayer, CosShell
+from fieldflow.numeric.cosnet import CosShell
 from fieldflow.numeric.statistics import chi2_p, chi2_shift
 
 Progress = Callable[[str, int], None]
@@ -69,12 +69,6 @@ class CosCase:
     def with_width(self, width: int) -> "CosCase":
         """Return the case with another width."""
         return replace(self, net=replace(self.net, width=width))
-
-    def layer(self) -> CosLayer:
-        """Return the network as the compiled code takes it."""
-        std = float(self.net.sigma_w or 0.0) / np.sqrt(self.width)
-        net = self.net
-        return CosLayer(net.d, self.width, float(net.radius), float(net.mass), net.regulator == "ball", float(std))
 
     def shell(self) -> CosShell:
         """Return the shell of the trained ensemble."""

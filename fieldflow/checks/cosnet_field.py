@@ -48,7 +48,7 @@ class Field:
 
 def sample_field(case: CosCase, progress: Progress) -> Field:
     """Draw the ensemble and return what each member's field is, shell by shell."""
-    layer, shell, seed = case.layer(), case.field_shell(), np.uint64(case.seed)
+    layer, shell, seed = case.net.architecture(), case.field_shell(), np.uint64(case.seed)
     momenta, separations = case.momenta, case.separations
 
     def work(first: int, count: int, stop: NDArray[np.uint8]) -> FieldBlock:

@@ -49,7 +49,7 @@ class Scan:
 
 def sample_training(case: CosCase, progress: Progress) -> TrainedBlock:
     """Return what the trained and coarse-grained ensemble did at the stated points."""
-    layer, shell, seed = case.layer(), case.shell(), np.uint64(case.seed)
+    layer, shell, seed = case.net.architecture(), case.shell(), np.uint64(case.seed)
     training, points = case.trained.compiled(), np.ascontiguousarray(case.stated.T)
 
     def work(first: int, count: int, stop: NDArray[np.uint8]) -> TrainedBlock:
@@ -64,7 +64,7 @@ def sample_training(case: CosCase, progress: Progress) -> TrainedBlock:
 def _features(case: CosCase, member: int) -> tuple[Array, Array, Array]:
     """Return features at the stated points and the training inputs, (N, ·), and λ (N,)."""
     every = np.ascontiguousarray(np.concatenate([case.stated, case.trained.x]).T)
-    features, diagonal = member_features(case.layer(), np.uint64(case.seed), member, every, case.shell())
+    features, diagonal = member_features(case.net.architecture(), np.uint64(case.seed), member, every, case.shell())
     return np.ascontiguousarray(features[:, : len(case.stated)]), features[:, len(case.stated) :], diagonal
 
 

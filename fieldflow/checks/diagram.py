@@ -64,11 +64,11 @@ def law(leg: Leg, rg: LinearRG, mode: str, cutoffs: Array) -> Array:
 
     For homogeneous activations by ``brg.ou_mean`` and ``brg.ou_covariance_*`` in t = -ln Z, else by the map.
     """
-    mean, covariance = leg.shell.flow.mean(leg.mesh), leg.shell.flow.covariance(leg.mesh)
+    mean, covariance = leg.trained_law()
     found = []
     for cutoff in cutoffs:
         if leg.homogeneous:
-            time = -float(np.log(leg.shell.kernel.stiff_factor(np.array([cutoff]))[0]))
+            time = -float(np.log(leg.stiff_share(float(cutoff))))
             there = compiled("brg.ou_mean")(mean[:, None], time)[:, 0]
             spread = compiled(f"brg.ou_covariance_{mode}")(covariance, rg.prior, time)
         else:
@@ -100,7 +100,7 @@ def sampled_legs(leg: Leg, mode: str, sampled: Moments, given: Moments) -> Famil
     checks = tuple(
         row(source, f"{name}: upper leg - lower leg", float(predicted[i]), float(predicted[i] + difference[i]),
             float(errors[i]), len(residual), control=float(predicted[i] + wrong[i]), cutoff=cutoff,
-            point=point, width=leg.net.finite_widths[-1])
+            point=point, width=leg.width)
         for i, (name, cutoff, point) in enumerate(cells(leg))
     )  # fmt: skip
     shifts = {name: _shift(difference - shift, covariance, len(residual)) for name, shift in controls.items()}

@@ -32,7 +32,7 @@ class Cumulants(NamedTuple):
 
 def frozen_layer(leg: Leg) -> Frozen:
     """Return the hidden layer of member 0 with the training matrix of its own kernel."""
-    features, diagonal = leg.features(leg.net, leg.seed, 0)
+    features, diagonal = leg.features(leg.width, leg.seed, 0)
     train = np.arange(len(leg.trained.x), dtype=np.int64)
     rule = leg.trained
     seen = features[:, train]
@@ -70,7 +70,7 @@ def third_cumulants(leg: Leg, mode: str, spread: float) -> tuple[Family, Cumulan
     rows = tuple(
         row(source, f"third cumulant of stated points {_triple(leg, i % cells)}: upper leg - lower leg", 0.0,
             float(means[i]), float(errors[i]), count, control=float(shifts["P = 1"][i]),
-            cutoff=float(leg.grid[1 + i // cells]), width=leg.net.finite_widths[-1])
+            cutoff=float(leg.grid[1 + i // cells]), width=leg.width)
         for i in range(len(means))
     )  # fmt: skip
     controls = {}

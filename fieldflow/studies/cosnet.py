@@ -157,7 +157,7 @@ class CosNetStudy(Study):
         return Outcome(
             families=families,
             pictures=pictures(Series(case, field, trained, scan)),
-            conventions={self.name: _conventions()},
+            conventions={self.name: case.net.conventions},
             requested=case.members,
             formulas=_formulas(case),
             tables=[renormalized_table(case)],
@@ -174,16 +174,6 @@ def _reporter(case: CosCase, progress: Report) -> Progress:
         progress(f"{case.name} {stage}", done[stage], totals.get(stage, case.members))
 
     return report
-
-
-def _conventions() -> dict[str, str]:
-    return {
-        "network": "f = Σ w h, h = cos(b·x + c) over the square root of b² + m²; w ~ N(0, σ_w²/N), b uniform in the ball",
-        "fourier_transform": "K(p) is that of the two-point function, without factors of 2π",
-        "loss": "mean over samples of (f - y)², no factor ½",
-        "fisher": "Gaussian likelihood; λ = E[h²]/noise variance of the raw read-out weight",
-        "partition": "sloppy: λ < Λ (strict); stiff: λ ≥ Λ",
-    }
 
 
 def _formulas(case: CosCase) -> list[str]:

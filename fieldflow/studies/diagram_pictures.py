@@ -158,13 +158,12 @@ def _information(drawn: Sequence[Drawn], data_variance: float, train: int) -> Pi
         fine, rg = leg.fine, leg.curve(entry.mode)
         curve = np.array([rg.information(float(cutoff), data_variance, points) for cutoff in fine])
         value, error = _own_information(leg, data_variance, train)
-        width = leg.net.finite_widths[-1]
         series: list[Line | Points | Mark] = [
             Line(fine, curve, r"$N=\infty$", role),
-            Points(leg.grid, value, error, rf"members, $N={width}$"),
+            Points(leg.grid, value, error, rf"members, $N={leg.width}$"),
         ]
         panels.append(Panel(series, _LAMBDA, r"$I_\Lambda$ (nats)", leg.label, ylim=(0.0, None)))
-        removed = np.asarray(leg.shell.sloppy_fraction(fine))
+        removed = leg.sloppy_fraction(fine)
         share.append(Line(removed, curve / curve[0], leg.label, role))
     panels.append(Panel(share, "fraction of weights removed", r"$I_\Lambda/I_0$", "information kept", ylim=(0.0, None)))
     return Picture(
@@ -182,7 +181,7 @@ def _own_information(leg: Leg, data_variance: float, train: int) -> tuple[Array,
     """Return the average over a few members of I_Λ of their own kernels, and its standard error, (cutoffs,)."""
     found = []
     for index in range(min(_INFORMATION_MEMBERS, leg.members)):
-        features, diagonal = leg.features(leg.net, leg.seed, index)
+        features, diagonal = leg.features(leg.width, leg.seed, index)
         seen = features[:, :train]
         whole = np.linalg.slogdet(seen.T @ seen + data_variance * np.eye(train))[1]
         sloppy = [seen * (diagonal < cutoff)[:, None] for cutoff in leg.grid]
