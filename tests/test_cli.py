@@ -305,7 +305,8 @@ def test_the_program_as_a_process(tmp_path):
 
 
 BUSY = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job started in the background ignores it
 from concurrent.futures import ThreadPoolExecutor
 from fieldflow import cli, runner
 

@@ -17,7 +17,7 @@ def test_the_two_commands_are_one_line_each():
     assert set(COMMANDS) == {"verify", "test"}
     start = "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' && "
     assert COMMANDS["verify"] == start + ".venv/bin/fieldflow verify"
-    assert COMMANDS["test"] == start + ".venv/bin/python -m pytest"
+    assert COMMANDS["test"] == start + ".venv/bin/python -m pytest -n auto --dist loadfile"
 
 
 def test_ci_runs_the_readme():
