@@ -19,7 +19,10 @@ unit_fisher = sp.Symbol("g", nonnegative=True)
 _g, _u = sp.Symbol("g", positive=True), sp.Symbol("u", positive=True)
 _positive = sp.Symbol("Lambda", positive=True)
 
-_DOMAIN = "sigma homogeneous of degree k > 0; g = lambda at |xi| = 1, p the number of normals of a unit; g = 0: stiff at Lambda = 0 only"
+_DOMAIN = (
+    "sigma homogeneous of degree k > 0; g = lambda at |xi| = 1, p the number of normals of a unit; "
+    "g = 0: stiff at Lambda = 0 only"
+)
 _SOURCE = (Reference("howard2024bayesian", "Eqs. (53), (94), (95)"),)
 
 

@@ -7,6 +7,7 @@ into that of λ.  The Gauss-net is log-normal × Pareto.
 
 from collections.abc import Callable
 from functools import cache, partial
+from typing import Any
 
 import sympy as sp
 from sympy.codegen.cfunctions import log1p
@@ -28,7 +29,7 @@ _CDF, _DENSITY = sp.Symbol(r"\mathrm{P}(\lambda < \Lambda)"), sp.Symbol(r"p_\lam
 
 
 def _formula(name: str, lhs: sp.Expr, expr: sp.Expr, args: tuple[sp.Symbol, ...], steps: tuple[Step, ...], after: str,
-             domain: str = _CENTRED, **more: object) -> Formula:  # fmt: skip
+             domain: str = _CENTRED, **more: Any) -> Formula:  # fmt: skip
     return Formula(
         name=name, lhs=lhs, expr=expr, args=args, domain=domain, validity="exact at any width", references=_SOURCE,
         derived_from=(after,), steps=steps, **more,

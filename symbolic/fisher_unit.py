@@ -43,7 +43,7 @@ def owen() -> Formula:
     """Return Φ₂(h, h; ρ) = Φ(h) - 2T(h, √((1-ρ)/(1+ρ))), by its slope in ρ and its value at ρ = 0."""
     h, share = sp.Symbol("h", real=True), sp.Symbol("x", positive=True)
     rho = sp.Symbol("rho", real=True)
-    value = NormalCdf(h) - 2 * OwenT(h, sp.sqrt((1 - rho) / (1 + rho)))
+    value: sp.Expr = NormalCdf(h) - 2 * OwenT(h, sp.sqrt((1 - rho) / (1 + rho)))
     both = BivariateNormal(h, h, rho)
     inside = {rho: (share - 1) / (share + 1)}
     return Formula(

@@ -6,6 +6,7 @@ Fisher inputs N(0, s_x²).  Then ln λ = ln C + 2b + ρG with G = |w|²/(2κ) ~ 
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import sympy as sp
 
@@ -41,7 +42,7 @@ def _log_ratio() -> sp.Expr:
 
 
 def _formula(name: str, lhs: sp.Expr, expr: sp.Expr, args: tuple[sp.Symbol, ...], steps: tuple[Step, ...],
-             after: tuple[str, ...], **more: object) -> Formula:  # fmt: skip
+             after: tuple[str, ...], **more: Any) -> Formula:  # fmt: skip
     return Formula(
         name=name, lhs=lhs, expr=expr, args=args, validity="exact at any width", references=_SOURCE, derived_from=after,
         steps=steps, **{"domain": _DOMAIN, **more},

@@ -9,7 +9,7 @@ from functools import cache
 
 import sympy as sp
 
-from fieldflow.symbolic.formula import Formula, step
+from fieldflow.symbolic.formula import Formula, Step, step
 from fieldflow.symbolic.shells import loss
 
 _Z = sp.Symbol("Z", nonnegative=True)
@@ -43,7 +43,7 @@ def factor() -> Formula:
     )  # fmt: skip
 
 
-def _meaning() -> tuple[object, ...]:
+def _meaning() -> tuple[Step, ...]:
     """Return a - b > 0 in words of the trained law, for both modes."""
     mu, y, prior, trained = sp.symbols("mu y K_x Sigma_x", real=True)
     a = mu**2 - (prior - trained)
