@@ -18,6 +18,7 @@ from fieldflow.inputs import Array
 from fieldflow.kernels import last_hidden, nngp
 from fieldflow.network import MLP
 from fieldflow.numeric import angular
+from fieldflow.numeric.mlp import apply_activation
 from fieldflow.numeric.quadrature import gaussian_replicates, root, shell_averages
 
 CLOSED, QUADRATURE, SAMPLED = "closed form", "quadrature", "quasi-Monte Carlo"
@@ -215,7 +216,7 @@ class ShellKernel:
             if self.degree is not None:
                 normal /= np.linalg.norm(normal, axis=1, keepdims=True)
             hidden = np.ascontiguousarray(normal[:, :size] @ factor.T)
-            activate(hidden.reshape(-1))
+            apply_activation(activate, hidden.reshape(-1))
             left, right, seen = np.split(hidden, split, axis=1)
             if self.law.points is None:
                 diagonal = self._gaussian_fisher(normal)
@@ -232,7 +233,7 @@ class ShellKernel:
     def _hidden(self, directions: Array, x: Array) -> Array:
         """Return σ of the preactivations at x, (directions, n), of units with the given normals."""
         hidden = np.ascontiguousarray(directions @ self._first_layer(x).T)
-        compile_activation(self.net.activation[0].expr)(hidden.reshape(-1))
+        apply_activation(compile_activation(self.net.activation[0].expr), hidden.reshape(-1))
         return hidden
 
     def _unit_fisher(self, directions: Array) -> Array:

@@ -38,6 +38,12 @@ def normals_per_member(net):  # type: ignore[no-untyped-def]
 
 
 @jit
+def apply_activation(activation, values):  # type: ignore[no-untyped-def]
+    """Apply a compiled activation in place to a flat array: called from Python itself it would run uncompiled."""
+    activation(values)
+
+
+@jit
 def hidden_outputs(net, activations, normals, x):  # type: ignore[no-untyped-def]
     """Return h(x) of the last hidden layer, shape (width, p), for points x (d_in, p).
 
