@@ -21,6 +21,7 @@ _PUBLIC = {
     "TrainingFlow": "flow",
     "ShellFlow": "shell",
     "LinearRG": "brg",
+    "FiniteWidth": "finite_width",
     "Ensemble": "ensemble",
     "CosNet": "cosnet",
     "MeanField": "meanfield",

@@ -5,6 +5,7 @@ from typing import Any
 import sympy as sp
 from sympy.codegen.cfunctions import log1p
 from sympy.printing.numpy import NumPyPrinter
+from sympy.printing.precedence import PRECEDENCE
 from sympy.printing.pycode import PythonCodePrinter
 
 from fieldflow import propagator_code
@@ -298,7 +299,7 @@ def helpers_of(source: str) -> tuple[str, list[str]]:
 
 
 class _MatrixPrinter(NumPyPrinter):
-    """NumPy of a matrix expression; identities take their size from an argument with that dimension."""
+    """NumPy of a matrix expression, of stacks of matrices too; identities take their size from an argument of that size."""
 
     def __init__(self, sizes: dict[Any, str]) -> None:
         super().__init__({"fully_qualified_modules": True})
@@ -314,12 +315,20 @@ class _MatrixPrinter(NumPyPrinter):
         return str(super()._print_Function(expr))
 
     def _print_Trace(self, expr: Any) -> str:
-        return f"numpy.trace({self._print(expr.arg)})"
+        return f"numpy.trace({self._print(expr.arg)}, axis1=-2, axis2=-1)"
+
+    def _print_Transpose(self, expr: Any) -> str:
+        return f"numpy.swapaxes({self._print(expr.arg)}, -1, -2)"
+
+    def _print_MatMul(self, expr: Any) -> str:
+        number, matrices = expr.as_coeff_matrices()
+        product = " @ ".join(self.parenthesize(matrix, PRECEDENCE["Mul"]) for matrix in matrices)
+        return product if number == 1 else f"{self.parenthesize(number, PRECEDENCE['Mul'])}*({product})"
 
 
 def matrix_body(expr: Any, names: list[str]) -> str:
     """Return the source of a NumPy function for a matrix expression."""
     matrices = sorted(expr.atoms(sp.MatrixSymbol), key=str)
-    sizes = {size: f"{entry.name}.shape[{axis}]" for entry in matrices for axis, size in enumerate(entry.shape)}
+    sizes = {size: f"{entry.name}.shape[{axis - 2}]" for entry in matrices for axis, size in enumerate(entry.shape)}
     body = _MatrixPrinter(sizes).doprint(expr)
     return f"import numpy\nimport numpy.linalg\n\n\ndef evaluate({', '.join(names)}):\n    return {body}\n"

@@ -49,7 +49,7 @@ def compile_formula(formula: Formula) -> Callable[..., Any]:
     Parameters
     ----------
     formula : Formula
-        Scalar (compiled by Numba) or matrix (NumPy and BLAS).
+        Scalar (compiled by Numba) or matrix (NumPy and BLAS); matrices may be stacks, with leading axes.
 
     Returns
     -------
@@ -226,14 +226,14 @@ def _matrix_function(formula: Formula, names: list[str]) -> Callable[..., Any]:
 
 
 def _match(name: str, array: np.ndarray[Any, Any], shape: tuple[Any, ...], sizes: dict[Any, int]) -> None:
-    """Raise BadInput unless the array is a matrix whose dimensions agree with the earlier arguments'."""
+    """Raise BadInput unless the array is a matrix, or a stack, whose dimensions agree with the earlier arguments'."""
     wanted = tuple(sizes.get(symbol, symbol) for symbol in shape)
-    fits = array.ndim == 2 and all(
-        isinstance(size, sp.Basic) or size == found for size, found in zip(wanted, array.shape, strict=False)
+    fits = array.ndim >= 2 and all(
+        isinstance(size, sp.Basic) or size == found for size, found in zip(wanted, array.shape[-2:], strict=True)
     )
     if not fits:
         raise BadInput(f"{name}: expected shape ({', '.join(map(str, wanted))}), got {array.shape}")
-    sizes.update(zip(shape, array.shape, strict=True))
+    sizes.update(zip(shape, array.shape[-2:], strict=True))
 
 
 def _inside(arrays: list[Any]) -> list[Any]:

@@ -16,6 +16,7 @@ from fieldflow.schema import Section
 from fieldflow.studies.cosnet import CosNetStudy
 from fieldflow.studies.diagram import DiagramStudy
 from fieldflow.studies.factorised import FactorisedStudy
+from fieldflow.studies.finite_width import FiniteWidthStudy
 from fieldflow.studies.shared import SharedStudy
 from fieldflow.studies.shell import ShellStudy
 from fieldflow.study import Study
@@ -30,6 +31,7 @@ SHIPPED = (
     "cosnet-1d",
     "cosnet-2d",
     "cosnet-3d",
+    "finite-width",
 )
 
 KINDS: Mapping[str, type[Study]] = {
@@ -38,6 +40,7 @@ KINDS: Mapping[str, type[Study]] = {
     "shared-features": SharedStudy,
     "factorised": FactorisedStudy,
     "cosnet": CosNetStudy,
+    "finite-width": FiniteWidthStudy,
 }
 """The value of ``kind`` in a file (default: shell) and what it is validated against."""
 

@@ -94,11 +94,11 @@ class ShellKernel:
         """How K_> is computed: "closed form", "quadrature" (a unit of one or two normals) or "quasi-Monte Carlo"."""
         if self.closed_form:
             return CLOSED
-        few = self.net.hidden_layers == 1 and self._normals <= 2
+        few = self.net.hidden_layers == 1 and self.normals <= 2
         return QUADRATURE if few and self.degree is not None else SAMPLED
 
     @property
-    def _normals(self) -> int:
+    def normals(self) -> int:
         """Weights and bias of one unit of the first layer."""
         return self.net.d_in + (1 if self.net.sigma_b[0] else 0)
 
@@ -170,7 +170,7 @@ class ShellKernel:
     def _integrated(self, x1: Array, x2: Array, cutoffs: Array, scale: float) -> ShellEstimate:
         """Return K_> as an average over the directions of a unit's one or two normals."""
         rule = self._circle(np.concatenate([x1, x2]), partial(self.radial, cutoffs))
-        left, right = (self._hidden(rule.directions, x) for x in (x1, x2))
+        left, right = (self.hidden(rule.directions, x) for x in (x1, x2))
         value = scale * angular.shell_sums(left, right, rule.values * rule.weights) + self.bias_part(cutoffs)
         size = np.max(np.abs(left), initial=0.0) * np.max(np.abs(right), initial=0.0)
         error = np.full(value.shape, rule.error * scale * size)
@@ -180,9 +180,9 @@ class ShellKernel:
         """Return the rule for directions with ``radial``(λ of unit length, normals) as its weight."""
 
         def weight(directions: Array) -> Array:
-            return radial(self._unit_fisher(directions), self._normals)
+            return radial(self.unit_fisher(directions), self.normals)
 
-        if self._normals == 1:
+        if self.normals == 1:
             return angular.line(weight)
         seen = np.empty((0, self.net.d_in)) if self.law.points is None else self.law.points
         return angular.circle(angular.kinks(self._first_layer(np.concatenate([x, seen]))), weight)
@@ -230,17 +230,17 @@ class ShellKernel:
                 sloppy = self.radial_sloppy(cutoffs, diagonal, normals)
                 yield angular.shell_sums(left, right, shells), sloppy.mean(axis=1)
 
-    def _hidden(self, directions: Array, x: Array) -> Array:
+    def hidden(self, directions: Array, x: Array) -> Array:
         """Return σ of the preactivations at x, (directions, n), of units with the given normals."""
         hidden = np.ascontiguousarray(directions @ self._first_layer(x).T)
         apply_activation(compile_activation(self.net.activation[0].expr), hidden.reshape(-1))
         return hidden
 
-    def _unit_fisher(self, directions: Array) -> Array:
+    def unit_fisher(self, directions: Array) -> Array:
         """Return λ of units whose normals are the given directions (one hidden layer)."""
         if self.law.points is None:
             return self._gaussian_fisher(directions)
-        seen = self._hidden(directions, self.law.points)
+        seen = self.hidden(directions, self.law.points)
         value: Array = np.einsum("si,si->s", seen, seen) / (seen.shape[1] * self.law.noise_variance)
         return value
 

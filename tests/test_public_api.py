@@ -13,6 +13,7 @@ import fieldflow
 PUBLIC = [
     "CosNet",
     "Ensemble",
+    "FiniteWidth",
     "LinearRG",
     "MLP",
     "MeanField",
