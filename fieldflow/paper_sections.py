@@ -56,6 +56,17 @@ SECTIONS = (
         ("cosnet",),
     ),
     Section(
+        "Renormalisation as a linear flow",
+        r"Removing information is a linear map of the function values: a projector acts on mean and covariance, and integrates "
+        r"a flow equation of Polchinski's form.",
+        ("brg", "polchinski"),
+    ),
+    Section(
+        "Finite width",
+        r"To first order in $1/N$ every deviation from infinite width is an average over one neuron.",
+        ("finite_width",),
+    ),
+    Section(
         "Actions and couplings",
         r"The cumulants of a network at finite width are the connected correlators of a field theory; its couplings follow "
         r"order by order in $1/N$.",

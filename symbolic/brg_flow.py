@@ -46,7 +46,7 @@ def flow_mean() -> Formula:
         domain=_DOMAIN,
         validity=_ANY_WIDTH,
         derived_from=("shell.mean",),
-        steps=(step(found, -_rate_x * _m * _target, "d k_>/dLambda = -kappa in shell.mean"),),
+        steps=(step(found, -_rate_x * _m * _target, "dk_>/dLambda = -kappa in shell.mean"),),
     )
 
 
@@ -67,7 +67,7 @@ def flow_covariance(redrawn: bool = True) -> Formula:
         domain=_DOMAIN,
         validity=_ANY_WIDTH,
         derived_from=(source.name,),
-        steps=(step(found, sp.expand(expected), f"d k_>/dLambda = -kappa in {source.name}"),),
+        steps=(step(found, sp.expand(expected), f"dk_>/dLambda = -kappa in {source.name}"),),
     )
 
 
@@ -106,7 +106,7 @@ def generator() -> Formula:
         derived_from=("brg.mean",),
         steps=(
             definition(_a, _kappa * _stiff_inverse, "generator"),
-            step(_along(mean), _with_generator(-_a * mean), "d mu/dLambda = -A mu with mu_Lambda = K_> K^{-1} mu"),
+            step(_along(mean), _with_generator(-_a * mean), "dmu/dLambda = -A mu with mu_Lambda = K_> K^{-1} mu"),
         ),
     )
 
@@ -153,9 +153,7 @@ def _covariance_step(redrawn: bool) -> Step:
     law = brg.trained_covariance(brg.K_STIFF, redrawn, brg.K if redrawn else brg.K_STIFF)
     diffusion = _a * brg.K + brg.K * _a_t if redrawn else _kappa
     rule = "resample, D = A K + K A^T" if redrawn else "prune, D = kappa"
-    return step(
-        _along(law), _with_generator(-_a * law - law * _a_t + diffusion), f"d Sigma/dLambda on the mesh, {rule}"
-    )
+    return step(_along(law), _with_generator(-_a * law - law * _a_t + diffusion), f"dSigma/dLambda on the mesh, {rule}")
 
 
 def fokker_planck() -> tuple[Step, ...]:

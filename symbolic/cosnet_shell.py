@@ -178,6 +178,10 @@ def crossing(branch: int, value: sp.Expr) -> sp.Expr:
     return ShellEdge(branch, value, 2 * cutoff * noise_variance, massive, s_x)
 
 
+def _explicit_threshold() -> sp.Expr:
+    return (2 * level * noise_variance * (k**2 + mass**2) - 1) * sp.exp(2 * s_x**2 * k**2)
+
+
 def _phase_steps() -> tuple[Step, ...]:
     """Return the averages over the phase of stiff units: p_0 = arccos(q)/π, p_2 = √(1 - q²)/π."""
     pair = sp.cos(_u + phase) * sp.cos(_v + phase)
@@ -185,11 +189,10 @@ def _phase_steps() -> tuple[Step, ...]:
     wave = sp.integrate(sp.cos(_u + _v + _theta), (_theta, -_opening, _opening)) / (2 * sp.pi)
     crossing = threshold(level)
     dispersion = sp.exp(-2 * s_x**2 * k**2)
-    expected = (2 * level * noise_variance * (k**2 + mass**2) - 1) * sp.exp(2 * s_x**2 * k**2)
     boundary = fisher_value(dispersion).subs(sp.cos(2 * phase), crossing)
     return (
         step(boundary, level, "lambda = Lambda at cos 2c = q: stiff <=> cos 2c >= q"),
-        step(crossing, expected, "q(|b|)"),
+        step(crossing, _explicit_threshold(), "q(|b|)"),
         step(pair, (sp.cos(_u - _v) + sp.cos(_u + _v + 2 * phase)) / 2, "u = b.x, v = b.x'"),
         step(share, _opening / sp.pi, "theta = 2c is uniform; stiff for |theta| <= theta_0 = arccos q: p_0"),
         step(wave, sp.cos(_u + _v) * sp.sin(_opening) / sp.pi, "E cos(u + v + theta) 1{stiff} = p_2 cos(u + v)"),
@@ -280,7 +283,7 @@ def sloppy_fraction_gaussian() -> Formula:
 
 @cache
 def fisher_density_gaussian() -> Formula:
-    """Return the density of λ under inputs N(0, s_x²1): an average over q = cos 2c, λ = Λ fixing |b| on each branch."""
+    """Return the density of λ under inputs N(0, s_x²1): an average over |b|, evaluated over q = cos 2c (k on each branch)."""
     rate, slope = sp.diff(threshold(level), level), sp.diff(threshold(level), k)
     ratio = sp.simplify(rate / slope)
     density = sp.simplify(sphere() * k ** (d - 1) / ball())
@@ -290,6 +293,9 @@ def fisher_density_gaussian() -> Formula:
         edge = crossing(branch, sp.cos(angle))
         value = (density * sp.Abs(ratio)).subs({mass: massive, level: cutoff}).subs(k, edge)
         terms.append(sp.Piecewise((value / sp.pi, sp.And(edge > 0, edge <= R)), (0, True)))
+    at = _explicit_threshold()
+    share = sp.factor(sp.diff(at, level)) / (sp.pi * sp.sqrt(1 - at**2))
+    over_momenta = sp.Piecewise((density * share, sp.Abs(at) < 1), (0, True)).subs({mass: massive, level: cutoff})
     start, end = (_bounded(_clipped()).subs(mass, massive).subs(k, at) for at in (0, R))
     exponent = 2 * s_x**2 * (1 / (2 * cutoff * noise_variance) - massive**2) - 1
     turn = sp.Max(-1, -cutoff * noise_variance / s_x**2 * sp.exp(sp.Min(exponent, 700)))
@@ -297,9 +303,9 @@ def fisher_density_gaussian() -> Formula:
     return Formula(
         name="cosnet.fisher_density_gaussian",
         lhs=sp.Symbol(r"\rho(\lambda)"),
-        expr=sp.Integral(sum(terms, sp.Integer(0)), (angle, 0, sp.pi)),
+        expr=sp.Integral(over_momenta, (k, 0, R)),
         args=(cutoff, d, R, massive, s_x, noise_variance),
-        domain=_GAUSSIAN + "; Lambda > 0 stands for lambda; k_n(q): branches of q(k) = q",
+        domain=_GAUSSIAN + "; Lambda > 0 stands for lambda",
         validity="exact at any width",
         references=_SHELL,
         derived_from=("cosnet.sloppy_fraction_gaussian",),
@@ -309,6 +315,7 @@ def fisher_density_gaussian() -> Formula:
             step(ratio, expected, "k -> q: (dq/dLambda)/(dq/dk)"),
             step(-sp.diff(sp.cos(angle), angle) / sp.sin(angle), sp.Integer(1), "q = cos theta: dq/sqrt(1 - q^2) = -dtheta"),
         ),
+        numerical=sp.Integral(sum(terms, sp.Integer(0)), (angle, 0, sp.pi)),
         closed_form=False,
         tolerance=1e-8,
         breaks=((sp.acos(start), sp.acos(end), sp.acos(turn)),),

@@ -18,7 +18,7 @@ from fieldflow.symbolic.formula import Formula, Step, definition, step
 from fieldflow.symbolic.noncommutative import derivative, noncommutative, symbols
 
 _ORDER = "order 1/N^1"
-_ONE_NEURON = "one hidden layer of N independent neurons, Gaussian read-out; D: derivative along one neuron's t - K, t 1{stiff} - K_>"
+_ONE_NEURON = "one hidden layer of N independent neurons, Gaussian read-out; D: derivative along a neuron's t - K, t 1{stiff} - K_>"
 N = sp.Symbol("N", positive=True)
 
 _n, _p, _r, _outputs = sp.symbols("n p r o", positive=True, integer=True)

@@ -48,11 +48,14 @@ def display(
         return [whole], ""
     start = width(first) + 2.0
     if left is None:
-        rows = [f"& {row}" for row in _rows(right, printer, line)]
+        below = _rows(right, printer, line)
+        rows = [f"& {row}" for row in below] if len(below) > 1 else below
         widest = max(map(width, rows))
     elif start <= 0.4 * line:
         below = _rows(right, printer, line - start)
         rows = [f"{first} ={{}}& {below[0]}"] + [f"& {row}" for row in below[1:]]
+        if len(below) == 1:  # too wide for a line but in one piece: cases, whose lines are inside
+            rows = [f"{first} = {below[0]}"]
         widest = start + max(map(width, below))
     else:
         above, below = _rows(left, printer, line), _rows(right, printer, line - 2.5)

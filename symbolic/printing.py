@@ -146,7 +146,9 @@ class Printer(LatexPrinter):
 
     @staticmethod
     def _transposed(inner: str) -> str:
-        return rf"{inner}^{{\top}}" if "^" not in inner else rf"{{{inner}}}^{{\top}}"
+        if "^" not in inner:
+            return rf"{inner}^{{\top}}"
+        return rf"{{{inner}{{}}}}^{{\top}}"  # {}: of a lone accent TeX drops the braces and finds two superscripts
 
     def _print_Identity(self, expr: Any) -> str:
         return r"\mathbf{1}"

@@ -45,7 +45,10 @@ _LIKE_MATHS = re.compile(
 )
 _IDENTIFIER = re.compile(rf"(?!(?:{'|'.join(sorted(_GREEK_NAMES))})_)[a-z]{{3,}}(_[a-z]+)+|[a-z_]+(\.\w+)+")
 _UNDECIDED = frozenset({"a", "A", "I", "-", "/", "infinity"})
-_TOKEN = re.compile(r"\*\*|>=|<=|->|!=|sqrt\(|[A-Za-z]+\d*(?:_(?:\{[^{}]*\}|[A-Za-z0-9]+|[<>](?!=)))*|\s+|.")
+_TOKEN = re.compile(
+    rf"d(?=(?:{'|'.join(sorted(_GREEK_NAMES))})(?![a-z]))"  # a differential: dLambda
+    r"|\*\*|>=|<=|->|!=|sqrt\(|[A-Za-z]+\d*(?:_(?:\{[^{}]*\}|[A-Za-z0-9]+|[<>](?!=)))*|\s+|."
+)
 
 
 def escape(text: str) -> str:
@@ -129,7 +132,9 @@ def _is_maths(word: str, known: Mapping[str, str]) -> bool:
     word = word.removeprefix("-") or word
     if word in _UNDECIDED or word.isdigit():
         return False
-    if word in _OPERATORS or word in known or word.strip("'") in _GREEK_NAMES:
+    if word in _OPERATORS or word in known:
+        return True
+    if all(part.removeprefix("d") in _GREEK_NAMES for part in word.strip("'").split("/")):  # mu', dmu/dLambda
         return True
     if _IDENTIFIER.fullmatch(word):
         return False

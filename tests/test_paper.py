@@ -11,7 +11,7 @@ import sympy as sp
 
 from fieldflow import cli, paper
 from fieldflow.errors import BadInput
-from fieldflow.formulas import derive
+from fieldflow.formulas import catalog, derive
 from fieldflow.latex import bibliography, cited
 from fieldflow.paper import prepare_paper, write_paper
 from fieldflow.paper_fragments import derivation, statement
@@ -172,9 +172,24 @@ def test_sentences_become_latex():
         "sample 1 of 3 sees a read-out": "sample 1 of 3 sees a read-out",
         "inputs N(0, s_x^2), as in shell.relu_Z": r"inputs $N(0, s_{x}^{2})$, as in \texttt{shell.relu\_Z}",
         "(f - y)², 50 % of {x & #1": r"($f - y)^{2}$, 50 \% of \{x \& \#1",
+        "kappa = -dK_>/dLambda": r"$\kappa = -dK_{>}/d\Lambda$",
+        "dmu/dLambda, by Leibniz": r"$d\mu /d\Lambda$, by Leibniz",
         "": "",
     }.items():
         assert prose(text) == expected
+
+
+@pytest.mark.parametrize("name", catalog())
+def test_alignment_marks_stand_only_where_rows_are_aligned(name):
+    """A mark in a plain ``gather`` stops TeX; so do two superscripts on an accent, whose braces alone TeX drops."""
+    text = statement(name, derive(name), {}) + derivation(name, derive(name), {})
+    inner = re.compile(
+        r"\\begin\{(split|cases|aligned|align\*?|[bpv]?matrix|array)\}(?:(?!\\begin\{).)*?\\end\{\1\}", re.DOTALL
+    )
+    while inner.search(text):
+        text = inner.sub("", text)
+    assert not re.search(r"(?<!\\)&", text)
+    assert not re.search(r"\{\\d?dot\{\w\}[^\s{}]*(_\{\w+\}|\^\{[^{}]*\})*\}\^", text)
 
 
 # Long equations

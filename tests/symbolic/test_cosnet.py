@@ -169,6 +169,21 @@ def test_law_of_lambda_is_its_density_integrated():
     assert law(1.1, 2, 8.0, 1.0, 0.7, 1.0) == pytest.approx(1.0, abs=1e-13)
 
 
+def test_density_of_lambda_over_momenta_is_that_over_the_phase():
+    """The printed integral over |b| has inverse roots at its edges |q| = 1; the compiled one runs over q = cos 2c."""
+    formula = derive("cosnet.fisher_density_gaussian")
+    values = (0.1, 3, 8, 1, 0.7, 1)
+    printed = formula.expr.subs(dict(zip(formula.args, (sp.Rational(str(value)) for value in values), strict=True)))
+    integrand = sp.lambdify(k := printed.variables[0], printed.function.args[0][0], "mpmath")
+    q = sp.lambdify(k, (sp.Rational(1, 5) * (k**2 + 1) - 1) * sp.exp(sp.Rational(49, 50) * k**2), "mpmath")
+    edges = [
+        mpmath.findroot(lambda t, sign=sign: q(t) - sign, start) for sign, start in ((-1, 0.55), (-1, 1.97), (1, 2.02))
+    ]
+    parts = ([0, edges[0]], [edges[1], edges[2]])
+    area = sum(mpmath.quad(lambda t: mpmath.re(integrand(t)), part) for part in parts)
+    assert float(area) == pytest.approx(compiled(formula.name)(*map(float, values)), rel=1e-6)
+
+
 @pytest.mark.parametrize("dimension", [1, 2, 3])
 def test_windowed_spectrum_is_a_gaussian_average(dimension):
     """E Σ(p + ξ), ξ ~ N(0, 1/(2L²)) per component, by quadrature along and across p."""
