@@ -224,7 +224,6 @@ def sampled_law(leg: Leg, mode: str, sampled: Outputs, members: Members, cutoffs
     mean, variance = (entry[sampled.used][at] for entry in (members.mean, members.variance))
     values = sampled.values[:, :, n:][at]
     components = (values - mean) / np.sqrt(variance)
-    unconditional = (values - members.mean.mean(axis=0)[at[1:]]) / np.sqrt(variance)
     source = Source(f"{leg.label}/sampled-{mode}", EXACT, "theory: total cumulance", derive("shell.covariance").digest)
     chi2 = float(components @ components)
     rows = tuple(
@@ -234,7 +233,7 @@ def sampled_law(leg: Leg, mode: str, sampled: Outputs, members: Members, cutoffs
         for i in range(len(cutoffs) * points)
     )  # fmt: skip
     shifts = {
-        "mean without its hidden layer": normality_shift(unconditional),
+        "no mean": normality_shift(values / np.sqrt(variance)),
         "half the variance": normality_shift(np.sqrt(2.0) * components),
     }
     return Family(
