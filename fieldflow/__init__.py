@@ -23,6 +23,7 @@ _PUBLIC = {
     "LinearRG": "brg",
     "FiniteWidth": "finite_width",
     "Ensemble": "ensemble",
+    "Member": "member",
     "CosNet": "cosnet",
     "MeanField": "meanfield",
     "edge_of_chaos": "meanfield",

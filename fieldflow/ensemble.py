@@ -12,6 +12,7 @@ from fieldflow import inputs
 from fieldflow.errors import BadInput
 from fieldflow.flow import METHODS, checked_steps
 from fieldflow.inputs import Array
+from fieldflow.member import Member, drawn
 from fieldflow.network import MLP
 from fieldflow.numeric import rng
 from fieldflow.numeric import training as dual
@@ -182,6 +183,13 @@ class Ensemble:
         if self.net.sigma_b[-1] == 0.0:
             return values
         return np.column_stack([values, np.full(self.members, 1.0 / noise)])
+
+    def member(self, index: int) -> Member:
+        """Return one network with all its raw parameters, its read-out trained if the ensemble is."""
+        index = inputs.integer("index", index, maximum=self.members - 1)
+        if self.shell is not None:
+            raise BadInput("member: a coarse-grained ensemble has one network per cut-off; ask before coarse_grain")
+        return drawn(self.net, self.seed, index, self.trained.compiled() if self.trained else None)
 
     def simulate(
         self, x: Array, reduce: Callable[[BlockSample], R], progress: Callable[[int], None] | None = None

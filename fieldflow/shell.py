@@ -199,6 +199,40 @@ class ShellFlow:
             return self._closed_critical(x, y, excess)
         return self._searched_critical(x, y, start + excess * (end - start))
 
+    def optimal_cutoff(self, x: Any, y: Any) -> float:
+        """Return the Λ at which loss(x, y, Λ) is least: 0 if coarse graining only hurts there, inf if the prior is best.
+
+        In closed form from Z* of formula ``shell.optimal``, else on a grid of cut-offs that is refined twice; the smallest
+        of equal minima.  Between them lies a regularised ensemble, better than the trained one on these data.
+
+        >>> from fieldflow.network import MLP
+        >>> net = MLP(1, depth=1, activation="relu")
+        >>> flow = TrainingFlow(net, [[1.0]], [2.0], learning_rate=0.5, steps=500)  # learns f(1) = 2 by heart
+        >>> bool(ShellFlow(flow).optimal_cutoff([[1.0]], [0.5]) > 0), ShellFlow(flow).optimal_cutoff([[1.0]], [2.0])
+        (True, 0.0)
+        """
+        x = inputs.points("x", x, self.net.d_in)
+        y = inputs.targets("y", y, len(x), self.net.d_out)
+        if self.closed_form and self.net.sigma_b[-1] == 0.0:
+            a, b, _ = self.loss_coefficients(x, y)
+            # A parabola in Z: its vertex if that is a minimum between prior and trained network, else the better end.
+            inside = a > b > 0.0 and self.kernel.common_fisher is None  # at degree 0 all units go at one cut-off
+            factor = float(compiled("shell.optimal")(a, b)) if inside else float(2.0 * b >= a)
+            if factor in (0.0, 1.0):
+                return math.inf if factor == 0.0 else 0.0
+            return float(compiled("shell.critical_cutoff")(*self.kernel.homogeneous_values(factor)))
+        grid = np.concatenate([[0.0], np.geomspace(*self._range(), _GRID)])
+        ends = np.asarray(self.loss(x, y, [0.0, math.inf]))
+        for _ in range(3):
+            loss = np.asarray(self.loss(x, y, grid))
+            best = int(np.argmin(loss))
+            found, least = float(grid[best]), float(loss[best])
+            grid = np.linspace(grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)], _GRID)
+        # Rounding alone tells plateaus apart.
+        if ends[0] <= least + 1e-13 * abs(least):
+            return 0.0
+        return math.inf if ends[1] <= least + 1e-13 * abs(least) else found
+
     def loss_coefficients(self, x: Array, y: Array) -> tuple[float, float, float]:
         """Return a, b, c of L(Z) = aZ² - 2bZ + c (theory: homogeneous activation, no read-out bias)."""
         mean = self.flow.mean(x)

@@ -92,14 +92,18 @@ def _expectation_steps() -> tuple[Step, ...]:
     )  # fmt: skip
 
 
-def _total_cumulance(order: int) -> tuple[sp.Expr, dict[tuple[int, ...], sp.Symbol]]:
+Split = tuple[tuple[int, ...], tuple[tuple[int, int], ...]]
+"""Points at which μ is taken, and pairs of points at which C is."""
+
+
+def _total_cumulance(order: int) -> tuple[sp.Expr, dict[Split, sp.Symbol]]:
     """Return κ of f at ``order`` different points in joint cumulants of μ and C: ln E e^{t·μ + ½t·C·t}, given Gaussianity."""
     t = sp.symbols(f"t_1:{order + 1}", real=True)
     points = range(order)
     pairs = list(combinations(points, 2))
     # Only terms linear in every t are needed: the diagonal of C cannot contribute.
     found: sp.Expr = sp.Integer(0)
-    names: dict[tuple[Any, ...], sp.Symbol] = {}
+    names: dict[Split, sp.Symbol] = {}
     for count in range(order // 2 + 1):
         for chosen in combinations(pairs, count):
             used = [i for pair in chosen for i in pair]

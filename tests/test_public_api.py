@@ -18,6 +18,7 @@ PUBLIC = [
     "MLP",
     "MeanField",
     "Measurement",
+    "Member",
     "Prediction",
     "ShellFlow",
     "TrainingFlow",

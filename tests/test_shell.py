@@ -5,9 +5,10 @@ import math
 import mpmath
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import optimize, stats
 
 import fieldflow as ff
+from fieldflow.formulas import compiled
 from fieldflow.shell_kernel import ShellEstimate
 
 GENERATOR = np.random.default_rng(6)
@@ -176,3 +177,74 @@ def test_bad_arguments_are_named(change, key):
 def test_bad_cutoffs_are_named(cutoff):
     with pytest.raises(ff.errors.BadInput, match=r"^cutoff"):
         ff.ShellFlow(FLOW).mean(XS, cutoff)
+
+
+# The best cut-off
+
+
+def regularising(mode="resample", **options):
+    """A narrow prior and few noisy data: overfitting costs more than the spread of what is redrawn."""
+    x = np.random.default_rng(8).normal(size=(12, 2))
+    y = np.random.default_rng(9).normal(size=12)
+    net = ff.MLP(2, depth=1, activation="relu", sigma_w=(1.4, 0.2))
+    flow = ff.TrainingFlow(net, x, y, learning_rate=5.0, steps=2000)
+    return ff.ShellFlow(flow, mode=mode, **options), x, y
+
+
+@pytest.mark.parametrize("mode", ["resample", "prune"])
+def test_best_cutoff_is_where_the_loss_is_least(mode):
+    shell, x, _ = regularising(mode)
+    there, target = x[:6] + 0.3, np.zeros(6)
+    for wanted in (target, 0.5 * shell.flow.mean(there)):
+        best = shell.optimal_cutoff(there, wanted)
+        found = optimize.minimize_scalar(
+            lambda at, wanted=wanted: shell.loss(there, wanted, at), bounds=(1e-3, 20), method="bounded"
+        )
+        if np.isinf(best):
+            assert shell.loss(there, wanted, np.inf) <= found.fun
+        else:
+            assert best == pytest.approx(found.x, rel=1e-3)
+            assert shell.loss(there, wanted, best) < min(shell.loss(there, wanted, [0.0, np.inf]))
+    assert shell.optimal_cutoff(x, shell.flow.mean(x)) == 0.0
+
+
+def test_best_cutoff_without_a_closed_form_is_searched():
+    fisher = np.random.default_rng(0).normal(size=(400, 2))
+    there, closed = regularising()[1][:6] + 0.3, regularising()[0]
+    target = 0.5 * closed.flow.mean(there)
+    found = regularising(fisher=fisher)[0].optimal_cutoff(there, target)
+    assert found == pytest.approx(closed.optimal_cutoff(there, target), rel=0.15)
+    assert regularising(fisher=fisher)[0].optimal_cutoff(*regularising()[1:]) == 0.0
+    assert regularising(fisher=fisher)[0].optimal_cutoff(there, np.zeros(6)) == np.inf
+
+
+def test_units_that_all_go_at_once_leave_the_better_end():
+    net = ff.MLP(1, depth=1, activation="step", sigma_w=(1.0, 0.2))
+    flow = ff.TrainingFlow(net, [[1.0], [-1.0]], [1.0, -1.0], learning_rate=5.0, steps=500)
+    shell = ff.ShellFlow(flow)
+    assert shell.optimal_cutoff([[0.5]], [0.7]) == 0.0
+    assert shell.optimal_cutoff([[0.5]], [-0.7]) == np.inf
+
+
+@pytest.mark.statistical
+def test_sampled_networks_are_better_at_the_best_cutoff():
+    """Coarse graining as a regulariser: the paired gain of finite networks, against formula ``shell.gain``."""
+    shell, x, y = regularising()
+    there = x[:6] + 0.3
+    target = 0.5 * shell.flow.mean(there)
+    best = shell.optimal_cutoff(there, target)
+    a, b, _ = shell.loss_coefficients(there, target)
+    predicted = float(compiled("shell.gain")(a, b))
+    assert predicted == pytest.approx(shell.loss(there, target, 0.0) - shell.loss(there, target, best), rel=1e-9)
+    net = ff.MLP(2, widths=(2000,), activation="relu", sigma_w=(1.4, 0.2))
+    ens = ff.Ensemble(net, members=1600, seed=5).train(x, y, learning_rate=5.0, steps=2000)
+    outputs = ens.coarse_grain([0.0, best], fisher="gaussian").sample(there)
+    losses = np.mean((outputs - target) ** 2, axis=2)
+    gain, error = np.mean(losses[0] - losses[1]), np.std(losses[0] - losses[1], ddof=1) / 40.0
+    first = ff.FiniteWidth(shell).corrections(there, [0.0, best])
+    shift = (
+        np.mean(2.0 * (shell.mean(there, [0.0, best]) - target) * first.mean.value + first.variance.value, axis=1)
+        / 2000
+    )
+    assert abs(gain - (predicted + shift[0] - shift[1])) < 4.0 * error
+    assert gain > 8.0 * error
