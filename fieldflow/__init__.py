@@ -24,6 +24,8 @@ _PUBLIC = {
     "FiniteWidth": "finite_width",
     "Ensemble": "ensemble",
     "Member": "member",
+    "PrunedFlow": "pruning",
+    "prune": "pruning",
     "CosNet": "cosnet",
     "MeanField": "meanfield",
     "edge_of_chaos": "meanfield",

@@ -15,7 +15,7 @@ from fieldflow.errors import BadInput
 from fieldflow.expression import parse
 from fieldflow.inputs import Array
 
-TRAIN, TEST, FISHER = 0, 1, 2
+TRAIN, TEST, FISHER, NOISE = 0, 1, 2, 3
 """Substreams of the data seed."""
 
 

@@ -198,7 +198,7 @@ class Ensemble:
         net, activations = self.net.architecture(), self.net.compiled_activations()
         shell = self.shell or CoarseGrained(np.zeros(1), _no_law(self.net.d_in), "prune")
         compiled_shell = shell.compiled(self.net.d_in)
-        training = self.trained.compiled() if self.trained else _untrained(self.net)
+        training = self.compiled_training()
         columns = np.ascontiguousarray(x.T)
         seed = np.uint64(self.seed)
 
@@ -211,6 +211,10 @@ class Ensemble:
             return reduce(out)
 
         return in_blocks(work, self.members, threads=checked_threads(self.threads), progress=progress)
+
+    def compiled_training(self) -> Training:
+        """Return the training as the compiled code takes it; none leaves the read-out as drawn."""
+        return self.trained.compiled() if self.trained else _untrained(self.net)
 
     def gaussian_law(self, law: FisherLaw, first: int, count: int, stream: int = rng.HIDDEN) -> Array:
         """Return λ (count, width) of consecutive members under Gaussian inputs (one hidden layer)."""

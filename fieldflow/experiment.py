@@ -17,6 +17,7 @@ from fieldflow.studies.cosnet import CosNetStudy
 from fieldflow.studies.diagram import DiagramStudy
 from fieldflow.studies.factorised import FactorisedStudy
 from fieldflow.studies.finite_width import FiniteWidthStudy
+from fieldflow.studies.pruning import PruningStudy
 from fieldflow.studies.shared import SharedStudy
 from fieldflow.studies.shell import ShellStudy
 from fieldflow.study import Study
@@ -32,6 +33,7 @@ SHIPPED = (
     "cosnet-2d",
     "cosnet-3d",
     "finite-width",
+    "pruning",
 )
 
 KINDS: Mapping[str, type[Study]] = {
@@ -41,6 +43,7 @@ KINDS: Mapping[str, type[Study]] = {
     "factorised": FactorisedStudy,
     "cosnet": CosNetStudy,
     "finite-width": FiniteWidthStudy,
+    "pruning": PruningStudy,
 }
 """The value of ``kind`` in a file (default: shell) and what it is validated against."""
 

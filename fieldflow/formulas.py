@@ -40,6 +40,7 @@ from fieldflow.symbolic import (
     paper_flow,
     paper_shell,
     polchinski,
+    pruning,
     shells,
     training,
 )
@@ -89,6 +90,7 @@ _BUILDERS: dict[str, Callable[[], Formula]] = {
         gaussnet,
         angular,
         optimal,
+        pruning,
     )
     for name, builder in module.FORMULAS.items()
 }

@@ -56,6 +56,11 @@ SECTIONS = (
         ("cosnet",),
     ),
     Section(
+        "Pruning",
+        r"Whatever the rule by which read-out weights are removed, at infinite width one number says what is left.",
+        ("pruning",),
+    ),
+    Section(
         "Renormalisation as a linear flow",
         r"Removing information is a linear map of the function values: a projector acts on mean and covariance, and integrates "
         r"a flow equation of Polchinski's form.",

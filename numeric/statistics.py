@@ -6,7 +6,7 @@ at 1 %, a pooled Kolmogorov-Smirnov test 27 %.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -132,3 +132,15 @@ def intercept_weights(widths: Array, members: Array) -> Array:
     scaled = design * weights[:, None]
     result: Array = np.linalg.solve(design.T @ scaled, scaled.T).astype(np.float64)
     return result
+
+
+def extrapolated(widths: Array, values: Sequence[Array]) -> tuple[Array, Array]:
+    """Return (a, b, c) (3, cells) of the fit a + b/N + c/N² and the covariance (3, cells, cells) of each over cells.
+
+    ``values`` holds, per width, the influence values (members, cells) of that width's own members.
+    """
+    members = np.array([len(entry) for entry in values], dtype=float)
+    weights = intercept_weights(widths, members)
+    centres = np.array([entry.mean(axis=0) for entry in values])
+    spreads = np.array([np.atleast_2d(np.cov(entry, rowvar=False)) / len(entry) for entry in values])
+    return weights @ centres, np.einsum("kw,wij->kij", weights**2, spreads)

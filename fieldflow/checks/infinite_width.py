@@ -18,7 +18,7 @@ from fieldflow.checks.sampling import Sampled
 from fieldflow.flow import TrainingFlow
 from fieldflow.formulas import derive
 from fieldflow.inputs import Array
-from fieldflow.numeric.statistics import chi2_p, chi2_shift, hotelling, intercept_weights
+from fieldflow.numeric.statistics import chi2_p, chi2_shift, extrapolated, hotelling
 from fieldflow.shell import ShellFlow
 from fieldflow.workers import in_blocks
 
@@ -130,7 +130,7 @@ def infinite_width(case: Case, shell: ShellFlow, found: Scan) -> Family:
     predicted = _predicted(case, shell)
     mean, variance = predicted.reshape(2, len(case.cutoffs), -1)
     wrong = np.concatenate([0.5 * mean.reshape(-1), _halved_variance(case, shell, variance).reshape(-1)])
-    fit, covariance = _fit(found.widths, found.moments)
+    fit, covariance = extrapolated(found.widths, found.moments)
     errors = np.sqrt(np.array([np.diag(part) for part in covariance]))
     names = ["mean"] * mean.size + ["variance"] * mean.size
     cells = [(c, x) for c in case.cutoffs for x in case.x_stated] * 2
@@ -168,7 +168,7 @@ def width_corrections(case: Case, shell: ShellFlow, found: Scan) -> list[dict[st
 
     The finite-width values and the 1/N coefficient b are reported, never judged against the infinite-width law.
     """
-    fit, covariance = _fit(found.widths, found.moments)
+    fit, covariance = extrapolated(found.widths, found.moments)
     errors = np.sqrt(np.array([np.diag(part) for part in covariance]))
     predicted = _predicted(case, shell)
     values = np.array([entry.mean(axis=0) for entry in found.moments])
@@ -207,7 +207,7 @@ def critical_cutoff(case: Case, shell: ShellFlow, found: Scan) -> Family:
     )
     predicted = shell.critical_cutoff(case.x_test, case.y_test, case.excess)
     wrong = shell.critical_cutoff(case.x_test, case.y_test, case.excess / 2)
-    fit, covariance = _fit(found.widths, tuple(values[:, None] for values in found.critical))
+    fit, covariance = extrapolated(found.widths, tuple(values[:, None] for values in found.critical))
     error = float(np.sqrt(covariance[0, 0, 0]))
     check = row(
         source,
@@ -283,15 +283,6 @@ def _binomial_p(count: int, total: int, fraction: float) -> float:
     if fraction in (0.0, 1.0):
         return 1.0 if count == total * fraction else 0.0
     return float(stats.binomtest(count, total, fraction).pvalue)
-
-
-def _fit(widths: Array, values: tuple[Array, ...]) -> tuple[Array, Array]:
-    """Return (a, b, c) (3, cells) and the covariance (3, cells, cells) of each over cells."""
-    members = np.array([len(entry) for entry in values], dtype=float)
-    weights = intercept_weights(widths, members)
-    centres = np.array([entry.mean(axis=0) for entry in values])
-    spreads = np.array([np.atleast_2d(np.cov(entry, rowvar=False)) / len(entry) for entry in values])
-    return weights @ centres, np.einsum("kw,wij->kij", weights**2, spreads)
 
 
 def _halved_variance(case: Case, shell: ShellFlow, variance: Array) -> Array:
