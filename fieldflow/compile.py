@@ -320,13 +320,17 @@ def _symbol(name: str) -> str:
 
 
 def _capsule(name: str) -> Any:
-    """Return SciPy's function; of those that exist for several types, the one for doubles."""
+    """Return SciPy's function; of those that exist for several types, the one for doubles (in no order of its own)."""
     found = cython_special.__pyx_capi__
-    return found[name] if name in found else found[f"__pyx_fuse_1{name}"]
+    named = [found[prefix + name] for prefix in ("", "__pyx_fuse_0", "__pyx_fuse_1") if prefix + name in found]
+    return next((capsule for capsule in named if _described(capsule).startswith("double (double")), named[0])
 
 
 def _signature(name: str) -> str:
-    capsule = _capsule(name)
+    return _described(_capsule(name))
+
+
+def _described(capsule: Any) -> str:
     get_name = ctypes.pythonapi.PyCapsule_GetName
     get_name.restype, get_name.argtypes = ctypes.c_char_p, [ctypes.py_object]
     return str(get_name(capsule).decode())

@@ -65,6 +65,10 @@ class Member:
         values, _, _ = forward(self._layers, self._activations, inputs.points("x", x, self.net.d_in))
         return values[:, 0] if self.net.d_out == 1 else values
 
+    def hidden(self, x: Any) -> Array:
+        """Return the outputs of the last hidden layer at x (n, d_in), shape (n, width)."""
+        return forward(self._layers, self._activations, inputs.points("x", x, self.net.d_in))[1][-1]
+
     def jacobian(self, x: Any) -> Array:
         """Return ∂f_o(x)/∂θ, a row per pair of point and output, (n·d_out, P); a kink counts with the mean of its slopes."""
         x = inputs.points("x", x, self.net.d_in)
@@ -145,7 +149,7 @@ def drawn(net: MLP, seed: int, index: int, training: Any) -> Member:
     weights = rng.normals(size * net.d_out, seed=seed, member=index, stream=rng.READOUT).reshape(size, net.d_out)
     if training is not None:
         hidden = Member(net, np.concatenate([*parts, np.zeros(size * net.d_out)]))
-        below = forward(hidden._layers, hidden._activations, training.x.T)[1][-1]
+        below = hidden.hidden(training.x.T)
         weights, _, _ = train_readout(readout_features(rule, np.ascontiguousarray(below.T)), weights, training)
     parts.append(rule.weight_std[-1] * weights[: sizes[-1]].T.ravel())
     if biased:

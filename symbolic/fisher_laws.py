@@ -17,7 +17,7 @@ from fieldflow.symbolic.fisher_unit import tau, unit
 from fieldflow.symbolic.formula import Formula, Step, step
 from fieldflow.symbolic.reference import Reference
 from fieldflow.symbolic.shells import sloppy_fraction
-from fieldflow.symbolic.special import RegularizedUpperGamma
+from fieldflow.symbolic.special import RegularizedUpperGamma, gamma_density
 from fieldflow.symbolic.symbols import cutoff, d, degree, moment, noise_variance, s_x, sigma_v
 
 _positive, _u, _q = (sp.Symbol(name, positive=True) for name in ("Lambda", "u", "q"))
@@ -56,6 +56,7 @@ def homogeneous_density() -> Formula:
         "fisher.homogeneous_density", _DENSITY, expected, args,
         (step(expr, expected, "slope of P(lambda < Lambda); u ~ Lambda^{1/k}"),), "shell.sloppy_fraction",
         _CENTRED + ", sigma homogeneous of degree k > 0",
+        numerical=argument * gamma_density(d / 2, argument) / (degree * _positive),
     )  # fmt: skip
 
 
@@ -74,6 +75,7 @@ def homogeneous_moment() -> Formula:
             *_gamma_moment(),
         ),
         "shell.sloppy_fraction", _CENTRED + ", sigma homogeneous of degree k > 0",
+        numerical=sp.exp(_order * sp.log(scale) + sp.loggamma(d / 2 + degree * _order) - sp.loggamma(d / 2)),
     )  # fmt: skip
 
 
@@ -150,12 +152,15 @@ def radial_density(name: str) -> Formula:
     y = noise_variance * _positive
     expr = sp.Piecewise((sp.Integer(0), sp.Or(y <= low, y >= high)), (slope, True))
     argument = next(iter(branch.atoms(RegularizedUpperGamma))).args[1]
-    plain = argument ** (d / 2 - 1) * sp.exp(-argument) / sp.gamma(d / 2) * sp.diff(argument, _positive)
+    rate = sp.diff(argument, _positive)
+    plain = argument ** (d / 2 - 1) * sp.exp(-argument) / sp.gamma(d / 2) * rate
+    harmless = gamma_density(d / 2, argument) * (rate if name != "cos" else -rate)
     return _formula(
         f"fisher.{name}_density", _DENSITY, expr, (_positive, *_ARGS[1:]),
         (step(slope, plain if name != "cos" else -plain, "slope of P(lambda < Lambda)",
               where={_positive: _inside(name)}),),
         f"fisher.{name}_cdf",
+        numerical=sp.Piecewise((sp.Integer(0), sp.Or(y <= low, y >= high)), (harmless, True)),
     )  # fmt: skip
 
 

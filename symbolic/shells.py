@@ -15,7 +15,7 @@ import sympy as sp
 from fieldflow.symbolic.formula import Formula, Step, definition, step
 from fieldflow.symbolic.gaussian import second_moment
 from fieldflow.symbolic.reference import Reference
-from fieldflow.symbolic.special import InverseRegularizedUpperGamma, RegularizedUpperGamma
+from fieldflow.symbolic.special import InverseRegularizedUpperGamma, RegularizedUpperGamma, gamma_density
 from fieldflow.symbolic.symbols import cutoff, d, degree, moment, noise_variance, q, s_x, sigma_v
 
 _GIVEN = "exact at any width, given the hidden layer"
@@ -305,6 +305,10 @@ def anomalous_dimension() -> Formula:
         validity="exact at any width",
         derived_from=("shell.homogeneous_Z",),
         steps=(step(expr.subs(cutoff, positive), expected, "chain rule"),),
+        numerical=sp.Piecewise(
+            (sp.Integer(0), sp.Eq(cutoff, 0)),
+            (_argument() * gamma_density(order, _argument()) / (degree * factor.subs(positive, cutoff)), True),
+        ),
     )
 
 

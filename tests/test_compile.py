@@ -195,3 +195,17 @@ def test_generated_sources_hold_what_they_call():
     assert compile_module._signature("gammaincc").startswith("double (double, double")
     with pytest.raises(ff.errors.BadInput, match="signature"):
         compile_module._arity("__pyx_fuse_1erfinv")
+
+
+@pytest.mark.parametrize("name", ff.catalog())
+def test_every_formula_of_the_catalogue_can_be_compiled(name):
+    """Down to SciPy's C functions, each of which must exist for doubles; matrices become NumPy."""
+    formula = ff.derive(name)
+    expr = formula.expr if formula.numerical is None else formula.numerical
+    if any(isinstance(argument, sp.MatrixSymbol) for argument in formula.args):
+        assert callable(compile_formula(formula))
+        return
+    for part in expr.atoms(sp.Integral) or {expr}:
+        body = codegen.scalar_body(part.function if isinstance(part, sp.Integral) else part, ["a"])
+        for needed in codegen.helpers_of(body)[1]:
+            assert compile_module._arity(needed) >= 1

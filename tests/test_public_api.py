@@ -15,6 +15,7 @@ PUBLIC = [
     "Ensemble",
     "FiniteWidth",
     "LinearRG",
+    "LowerLayers",
     "MLP",
     "MeanField",
     "Measurement",
