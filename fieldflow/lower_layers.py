@@ -78,7 +78,7 @@ class LowerLayers:
         self.y_train = inputs.targets("y_train", y_train, len(self.x_train), net.d_out)
         self.fisher = inputs.points("fisher", fisher, net.d_in)
         self.mode = checked_mode(mode)
-        self._training = {
+        self._training: dict[str, Any] = {
             "learning_rate": inputs.real("learning_rate", learning_rate, minimum=0.0, strict=True),
             "steps": checked_steps(steps, inputs.choice("method", method, METHODS)),
             "method": method,

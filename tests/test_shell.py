@@ -5,11 +5,14 @@ import math
 import mpmath
 import numpy as np
 import pytest
+import sympy as sp
 from scipy import optimize, stats
 
 import fieldflow as ff
+from fieldflow.errors import BadInput
 from fieldflow.formulas import compiled
 from fieldflow.shell_kernel import ShellEstimate
+from fieldflow.symbolic.symbols import z
 
 GENERATOR = np.random.default_rng(6)
 X, XS = GENERATOR.normal(size=(8, 2)), GENERATOR.normal(size=(3, 2))
@@ -248,3 +251,125 @@ def test_sampled_networks_are_better_at_the_best_cutoff():
     )
     assert abs(gain - (predicted + shift[0] - shift[1])) < 4.0 * error
     assert gain > 8.0 * error
+
+
+# Every kind of shell against units drawn by hand
+
+
+BRUTE = {
+    "step, inputs": ("step", 0.0, 0.0, "points"),
+    "identity, mean": ("identity", 0.0, 0.7, "gaussian"),
+    "relu, bias": ("relu", 0.6, 0.0, "gaussian"),
+    "abs, inputs": ("abs", 0.0, 0.0, "points"),
+    "leaky, mean and bias": (sp.Max(z, 0) - sp.Max(-z, 0) / 5, 0.4, 0.5, "gaussian"),
+    "square, inputs": (z**2, 0.0, 0.0, "points"),
+    "cube, bias": (sp.Max(z, 0) ** 3, 0.3, 0.0, "points"),
+    "erf, bias": ("erf", 0.8, 0.4, "gaussian"),
+    "sin, inputs": ("sin", 0.0, 0.0, "points"),
+    "cos, bias": ("cos", 1.1, 0.0, "gaussian"),
+    "gaussian, mean": ("gaussian", 0.2, 0.3, "gaussian"),
+    "tanh, inputs": ("tanh", 0.5, 0.0, "points"),
+}
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("case", BRUTE)
+@pytest.mark.parametrize("d_in", [1, 2, 3])
+def test_every_shell_against_units_by_hand(case, d_in):
+    """λ of each unit by a quadrature of its own or over the inputs, the kernel by plain averages; controls: Λ/2 and 1.5 Λ."""
+    activation, bias, mean, law = BRUTE[case]
+    net = ff.MLP(d_in, depth=1, activation=activation, sigma_w=(1.3, 0.8), sigma_b=(bias, 0.0))
+    x = np.random.default_rng(1).normal(size=(3, d_in))
+    fisher = x[:2] + 0.5
+    flow = ff.TrainingFlow(net, x, [1.0, 0.0, -1.0], learning_rate=0.1, steps=5)
+    options = {"fisher": fisher} if law == "points" else {"input_mean": mean, "input_std": 0.7}
+    shell = ff.ShellFlow(flow, noise_variance=0.9, samples=2**14, **options)
+    count = 240_000 if "cube" in case else 60_000  # twelfth moments of a normal are hard to average
+    rng = np.random.default_rng(8)
+    v, b = 1.3 / np.sqrt(d_in) * rng.normal(size=(count, d_in)), bias * rng.normal(size=count)
+    f = sp.lambdify(z, net.activation[0].expr, ["numpy", "scipy"])
+    hidden = f(v @ x.T + b[:, None])
+    if law == "points":
+        diagonal = np.mean(f(v @ fisher.T + b[:, None]) ** 2, axis=1) / 0.9
+    else:
+        nodes, weights = np.polynomial.legendre.leggauss(400)
+        share = weights * stats.norm.pdf(8 * nodes) * 8
+        centre, spread = mean * v.sum(axis=1) + b, 0.7 * np.linalg.norm(v, axis=1)
+        diagonal = np.zeros(count)
+        for node, weight in zip(nodes, share, strict=True):
+            diagonal += weight * f(centre + 8 * node * spread) ** 2 / 0.9
+    # Where three and seven tenths of E[λ] are sloppy: that is what the kernel feels.
+    ordered = np.sort(diagonal)
+    removed = np.cumsum(ordered) / ordered.sum()
+    cutoffs = np.unique(ordered[np.searchsorted(removed, [0.3, 0.7])]) * 1.001
+    estimate = shell.kernel(x, x, cutoffs)
+    products = 0.64 * hidden[:, :, None] * hidden[:, None, :]
+    control = 0.0
+    for i, cutoff in enumerate(cutoffs):
+        kept = products * (diagonal >= cutoff)[:, None, None]
+        error = kept.std(axis=0) / np.sqrt(count)
+        total = np.hypot(error, estimate.std_error[i]) + 1e-12
+        assert np.max(np.abs(kept.mean(axis=0) - estimate.value[i]) / total) < 5
+        for factor in (0.5, 1.5):
+            wrong = products * (diagonal >= factor * cutoff)[:, None, None]
+            control = max(control, np.max(np.abs(wrong.mean(axis=0) - estimate.value[i]) / total))
+    assert control > 8
+    fraction = np.mean(diagonal[:, None] < cutoffs, axis=0)
+    np.testing.assert_allclose(shell.sloppy_fraction(cutoffs), fraction, atol=0.01)
+
+
+@pytest.mark.statistical
+def test_shell_of_a_deep_network_against_gaussian_process_draws():
+    """Two hidden layers: the preactivations of the second are normal with the kernel of the first, drawn by hand."""
+    net = ff.MLP(2, depth=2, activation=("erf", "relu"), sigma_w=(1.5, 1.2, 0.8), sigma_b=(0.2, 0.1, 0.0))
+    fisher = XS + 0.4
+    flow = ff.TrainingFlow(net, X, Y, learning_rate=0.2, steps=20)
+    estimate = ff.ShellFlow(flow, fisher=fisher, samples=2**14).kernel(XS, XS, GRID[:2])
+    every = np.concatenate([XS, fisher])
+    below = ff.nngp(ff.MLP(2, depth=1, activation="erf", sigma_w=(1.5, 1.2), sigma_b=(0.2, 0.1)), every)
+    draws = np.random.default_rng(3).multivariate_normal(np.zeros(len(every)), below, size=200_000, method="eigh")
+    hidden = np.maximum(draws, 0.0)
+    diagonal = np.mean(hidden[:, 3:] ** 2, axis=1)
+    products = 0.64 * hidden[:, :3, None] * hidden[:, None, :3]
+    control = 0.0
+    for i, cutoff in enumerate(GRID[:2]):
+        kept = products * (diagonal >= cutoff)[:, None, None]
+        total = np.hypot(kept.std(axis=0) / np.sqrt(len(kept)), estimate.std_error[i])
+        assert np.max(np.abs(kept.mean(axis=0) - estimate.value[i]) / total) < 5
+        loose = products * (diagonal >= 2 * cutoff)[:, None, None]
+        control = max(control, np.max(np.abs(loose.mean(axis=0) - estimate.value[i]) / total))
+    assert control > 8
+
+
+@pytest.mark.parametrize("mode", ["resample", "prune"])
+def test_several_outputs_flow_apart(mode):
+    """Each output has the law of its own: the loss is a mean over outputs, so the rate is shared out."""
+    net = ff.MLP(2, depth=1, activation="relu", d_out=2)
+    targets = np.column_stack([Y, -3.0 * Y])
+    both = ff.ShellFlow(ff.TrainingFlow(net, X, targets, learning_rate=0.8, steps=150), mode=mode)
+    one = ff.ShellFlow(
+        ff.TrainingFlow(ff.MLP(2, depth=1, activation="relu"), X, Y, learning_rate=0.4, steps=150), mode=mode
+    )
+    mean = both.mean(XS, CUTOFFS)
+    np.testing.assert_allclose(mean[..., 0], one.mean(XS, CUTOFFS), rtol=1e-10, atol=1e-13)
+    np.testing.assert_allclose(mean[..., 1], -3.0 * one.mean(XS, CUTOFFS), rtol=1e-10, atol=1e-13)
+    np.testing.assert_allclose(both.covariance(XS, cutoff=CUTOFFS), one.covariance(XS, cutoff=CUTOFFS), rtol=1e-10)
+
+
+def test_what_is_singular_empty_or_improper_has_an_answer_or_a_name():
+    twice = np.concatenate([X, X[:1]])
+    repeated = ff.TrainingFlow(NET, twice, np.append(Y, Y[0]), learning_rate=0.4, steps=150)  # a singular Gram matrix
+    law = ff.ShellFlow(repeated)
+    assert np.all(np.isfinite(law.mean(XS, CUTOFFS)))
+    assert np.min(np.linalg.eigvalsh(law.covariance(XS, cutoff=0.3))) > -1e-12
+    with pytest.raises(ff.errors.NotPositiveDefinite):
+        ff.TrainingFlow(
+            NET, twice, np.append(Y, Y[0]), learning_rate=0.4, steps=math.inf, method="gradient_flow"
+        ).matrix
+    # A threshold that removes everything leaves the prior (resample) or nothing (prune).
+    np.testing.assert_allclose(ff.ShellFlow(FLOW).covariance(XS, cutoff=math.inf), ff.nngp(NET, XS), rtol=1e-12)
+    pruned = ff.ShellFlow(FLOW, mode="prune")
+    assert np.all(pruned.mean(XS, math.inf) == 0.0)
+    assert np.all(pruned.covariance(XS, cutoff=math.inf) == 0.0)
+    with pytest.raises(BadInput, match=r"^mode: Jeffreys' prior is improper"):
+        ff.ShellFlow(FLOW, mode="jeffreys")
