@@ -362,10 +362,9 @@ def test_what_is_singular_empty_or_improper_has_an_answer_or_a_name():
     law = ff.ShellFlow(repeated)
     assert np.all(np.isfinite(law.mean(XS, CUTOFFS)))
     assert np.min(np.linalg.eigvalsh(law.covariance(XS, cutoff=0.3))) > -1e-12
+    forever = {"learning_rate": 0.4, "steps": math.inf, "method": "gradient_flow"}
     with pytest.raises(ff.errors.NotPositiveDefinite):
-        ff.TrainingFlow(
-            NET, twice, np.append(Y, Y[0]), learning_rate=0.4, steps=math.inf, method="gradient_flow"
-        ).matrix
+        ff.TrainingFlow(NET, twice, np.append(Y, Y[0]), **forever).mean(XS)
     # A threshold that removes everything leaves the prior (resample) or nothing (prune).
     np.testing.assert_allclose(ff.ShellFlow(FLOW).covariance(XS, cutoff=math.inf), ff.nngp(NET, XS), rtol=1e-12)
     pruned = ff.ShellFlow(FLOW, mode="prune")
