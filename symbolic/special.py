@@ -229,7 +229,7 @@ def gamma_density(order: sp.Expr, u: sp.Expr) -> sp.Expr:
     """Return u^{a-1}e^{-u}/Γ(a) for floating point: its factors overflow at a = 171, where the density is harmless.
 
     >>> round(float(gamma_density(sp.Integer(392), sp.Integer(390))), 6)
-    0.02017
+    0.020145
     """
     return sp.exp((order - 1) * sp.log(u) - u - sp.loggamma(order))
 

@@ -1,0 +1,63 @@
+"""How is a fully symmetric tensor kept? By its entries at sorted indices only: C(m + n - 1, n) numbers instead of m^n."""
+
+from functools import cache
+from itertools import combinations_with_replacement
+from math import comb
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@cache
+def sorted_tuples(size: int, rank: int) -> NDArray[np.int64]:
+    """Return all i_1 <= … <= i_rank below ``size``, in lexicographic order: shape (C(size + rank - 1, rank), rank).
+
+    >>> sorted_tuples(2, 2).tolist()
+    [[0, 0], [0, 1], [1, 1]]
+    """
+    found = np.array(list(combinations_with_replacement(range(size), rank)), dtype=np.int64).reshape(-1, rank)
+    found.setflags(write=False)
+    return found
+
+
+def entries(size: int, rank: int) -> int:
+    """Return the number of independent entries.
+
+    >>> entries(6, 4)
+    126
+    """
+    return comb(size + rank - 1, rank)
+
+
+@cache
+def _places(size: int, rank: int) -> NDArray[np.int64]:
+    """Return the position of every index tuple among the sorted ones, shape (size,)·rank."""
+    below = np.array([[comb(position + k, k + 1) for k in range(rank)] for position in range(size)], dtype=np.int64)
+    grids = np.sort(np.indices((size,) * rank).reshape(rank, -1), axis=0)[::-1]
+    # Colexicographic rank of the mirrored tuple, counted from the end.
+    position = entries(size, rank) - 1 - sum(below[size - 1 - grids[k], k] for k in range(rank))
+    found: NDArray[np.int64] = np.asarray(position).reshape((size,) * rank)
+    found.setflags(write=False)
+    return found
+
+
+def packed(tensor: Array) -> Array:
+    """Return the entries of a symmetric tensor at sorted indices."""
+    return tensor[tuple(sorted_tuples(tensor.shape[0], tensor.ndim).T)]
+
+
+def unpacked(values: Array, size: int, rank: int) -> Array:
+    """Return the dense tensor (…, size, …, size) of packed values (…, entries).
+
+    >>> unpacked(np.array([1.0, 2.0, 3.0]), 2, 2).tolist()
+    [[1.0, 2.0], [2.0, 3.0]]
+    """
+    found: Array = np.take(values, _places(size, rank), axis=-1)
+    return found
+
+
+def multiplicities(size: int, rank: int) -> Array:
+    """Return how many index tuples of the dense tensor share each packed entry."""
+    return np.bincount(_places(size, rank).reshape(-1)).astype(np.float64)
