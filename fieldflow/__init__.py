@@ -41,6 +41,10 @@ _PUBLIC = {
     "catalog": "formulas",
     "derive": "formulas",
     "write_paper": "paper",
+    "coupling_formula": "formulas",
+    "couplings": "action",
+    "correlators": "action",
+    "diagrams": "diagram",
     "errors": "errors",
 }
 

@@ -32,6 +32,7 @@ from fieldflow.symbolic import (
     gaussnet,
     homogeneous,
     information,
+    inverse_rules,
     lemmas,
     meanfield,
     nearby,
@@ -51,6 +52,7 @@ __all__ = [
     "carried_expectation",
     "catalog",
     "compiled",
+    "coupling_formula",
     "derive",
     "deriving",
     "gaussian_expectation",
@@ -91,6 +93,7 @@ _BUILDERS: dict[str, Callable[[], Formula]] = {
         angular,
         optimal,
         pruning,
+        inverse_rules,
     )
     for name, builder in module.FORMULAS.items()
 }
@@ -142,6 +145,18 @@ def compiled(name: str) -> Callable[..., Any]:
     """Return the compiled form of a catalogued formula; it broadcasts over arrays."""
     with _DERIVING:
         return compile_formula(derive(name))
+
+
+def coupling_formula(legs: int, order: int, *, odd: bool = False, counting: str = "iid") -> Formula:
+    """Return g_legs of the action up to N^{-order} as a formula; see ``symbolic.inverse_rules.coupling_formula``.
+
+    Equation (42) of arXiv:2405.17538.  Parameters and errors as there; the compiled form is that of one mesh point.
+
+    >>> coupling_formula(legs=4, order=2).compile()(1.0, 0.12, 0.0).round(7)  # G2, G4, G6
+    np.float64(-0.0071)
+    """
+    with _DERIVING:
+        return inverse_rules.coupling_formula(legs, order, odd=odd, counting=counting)
 
 
 def gaussian_expectation(

@@ -66,6 +66,13 @@ def integer(name: str, value: Any, *, minimum: int = 0, maximum: int = 2**62) ->
     return int(value)
 
 
+def flag(name: str, value: Any) -> bool:
+    """Return True or False; anything else is refused."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise BadInput(f"{name}: expected True or False, got {value!r}")
+    return bool(value)
+
+
 def choice(name: str, value: Any, accepted: Sequence[str]) -> str:
     """Return ``value`` if it is one of the accepted words."""
     if not isinstance(value, str) or value not in accepted:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fieldflow import corrections, plotting, report
+from fieldflow import corrections, paper_diagrams, plotting, report
 from fieldflow.errors import BadInput
 from fieldflow.formulas import catalog, derive
 from fieldflow.latex import bibliography, cited, escape
@@ -150,6 +150,8 @@ def _files(formulas: Mapping[str, Formula], symbols: Mapping[str, str], result: 
         files |= {
             f"tables/{name}.tex": text for name, text in report.run_tables(result.results, result.figures).items()
         }
+    if drawn := paper_diagrams.page(formulas):
+        files["diagrams.tex"] = drawn
     if corrected := corrections.section(formulas):
         files["corrections.tex"] = corrected
     files["paper.tex"] = _document(formulas, result, cited(files.values()), bool(corrected))
@@ -162,6 +164,8 @@ def _document(formulas: Mapping[str, Formula], result: Result | None, keys: list
     for section, names in grouped(own):
         parts += [rf"\section{{{section.title}}}", section.introduction]
         parts += [_entry(name, formulas) for name in names]
+        if paper_diagrams.page(names):
+            parts.append(r"\input{diagrams.tex}")
     if result is not None:
         parts.append(r"\input{verdicts.tex}")
     if corrected:

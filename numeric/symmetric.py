@@ -45,7 +45,8 @@ def _places(size: int, rank: int) -> NDArray[np.int64]:
 
 def packed(tensor: Array) -> Array:
     """Return the entries of a symmetric tensor at sorted indices."""
-    return tensor[tuple(sorted_tuples(tensor.shape[0], tensor.ndim).T)]
+    found: Array = tensor[tuple(sorted_tuples(tensor.shape[0], tensor.ndim).T)]
+    return found
 
 
 def unpacked(values: Array, size: int, rank: int) -> Array:
@@ -60,4 +61,5 @@ def unpacked(values: Array, size: int, rank: int) -> Array:
 
 def multiplicities(size: int, rank: int) -> Array:
     """Return how many index tuples of the dense tensor share each packed entry."""
-    return np.bincount(_places(size, rank).reshape(-1)).astype(np.float64)
+    found: Array = np.bincount(_places(size, rank).reshape(-1)).astype(np.float64)
+    return found
