@@ -37,6 +37,7 @@ from fieldflow.symbolic import (
     meanfield,
     nearby,
     nngp,
+    nnqft,
     optimal,
     paper_flow,
     paper_shell,
@@ -94,6 +95,7 @@ _BUILDERS: dict[str, Callable[[], Formula]] = {
         optimal,
         pruning,
         inverse_rules,
+        nnqft,
     )
     for name, builder in module.FORMULAS.items()
 }

@@ -73,6 +73,9 @@ _NAMES = {
     "sigma_w2": r"\sigma_{w}^{2}(\Lambda)",
     "Omega": r"\Omega_{\alpha}",
     "R_Lambda": r"R_{\Lambda}",
+    "G4_GP": r"G_{4}^{\mathrm{GP}}",
+    "G6_lambda": r"G_{6}^{\lambda}",
+    "dlogI_dlogL": r"\frac{\partial \ln I}{\partial \ln L}",
     "rho_minus": r"|x - x'|",
     "rho_plus": r"|x + x'|",
 }

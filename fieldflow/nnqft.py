@@ -1,0 +1,245 @@
+"""Which effective field theory do networks at initialisation have? Correlators, couplings and β functions of NN-QFT.
+
+One hidden layer, f = W¹σ(W⁰x + b⁰) + b¹ of Halverson, Maiti and Stoner (arXiv:2008.08601), with the exact correlators of any
+width beside the perturbation theory of S = S_GP + ∫_{[-L,L]^d} [λf⁴ + κf⁶].
+"""
+
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.polynomial.legendre import leggauss
+
+from fieldflow import inputs
+from fieldflow.connected import n_point
+from fieldflow.errors import BadInput, InaccurateResult
+from fieldflow.formulas import compiled
+from fieldflow.inputs import Array
+from fieldflow.kernels import nngp
+from fieldflow.network import MLP
+from fieldflow.numeric.symmetric import sorted_tuples, unpacked
+
+ACTIVATIONS = ("relu", "erf", "gauss")
+"""ReLU without biases, Erf and Gauss with σ_b = 1: the three networks of the slides."""
+
+INPUTS = {
+    "relu": (0.2, 0.4, 0.6, 0.8, 1.0, 1.2),
+    "erf": (-1.0, -0.6, -0.2, 0.2, 0.6, 1.0),
+    "gauss": (-0.01, -0.006, -0.002, 0.002, 0.006, 0.01),
+}
+"""The six inputs in d = 1."""
+
+_NODES = {1: (16, 32, 64, 128), 2: (12, 24, 48, 96), 3: (6, 12, 24)}
+"""Gauss-Legendre nodes per panel and axis, raised until the integral settles."""
+
+_ACCURACY = 1e-9
+
+
+@dataclass(frozen=True)
+class NNQFT:
+    """One of the three networks at initialisation, at its inputs.
+
+    Parameters
+    ----------
+    activation : {"relu", "erf", "gauss"}
+        "gauss" is exp(Wx + b)/√exp[2(σ_b² + σ_W²x²/d)].
+    points : array_like (m, d), optional
+        Inputs; those of the slides (d = 1) by default.
+    sigma_w : float
+        σ_W of both layers.
+    sigma_b : float, optional
+        σ_b of both biases; 0 for "relu", 1 otherwise by default.
+
+    Raises
+    ------
+    BadInput
+
+    >>> theory = NNQFT("relu")
+    >>> theory.deviation(4, width=10)[:2].round(12).tolist()  # 5/N for every 4-tuple
+    [0.5, 0.5]
+    >>> round(float(theory.coupling(width=10, box=2.0)[0]), 10)  # -12.5/(N L^5)
+    -0.0390625
+    """
+
+    activation: str
+    points: Any = None
+    sigma_w: float = 1.0
+    sigma_b: float | None = None
+
+    def __post_init__(self) -> None:
+        inputs.choice("activation", self.activation, ACTIVATIONS)
+        given = np.array(INPUTS[self.activation])[:, None] if self.points is None else self.points
+        array = inputs.real_array("points", given)
+        if array.ndim != 2 or array.size == 0 or array.shape[1] > len(_NODES):
+            raise BadInput(f"points: expected shape (m, d) with d = 1, 2 or 3, got {array.shape}")
+        array = np.array(array)
+        array.setflags(write=False)
+        object.__setattr__(self, "points", array)
+        inputs.real("sigma_w", self.sigma_w, minimum=0.0, strict=True)
+        bias = (0.0 if self.activation == "relu" else 1.0) if self.sigma_b is None else self.sigma_b
+        object.__setattr__(self, "sigma_b", inputs.real("sigma_b", bias, minimum=0.0))
+
+    @property
+    def d(self) -> int:
+        """Input dimension."""
+        return int(self.points.shape[1])
+
+    def network(self, width: int) -> MLP:
+        """Return the network of width N; for "gauss" without the factor ``scale`` (x), which the read-out bias has not."""
+        readout_bias = 0.0 if self.activation == "gauss" else self.sigma_b
+        name = "exp" if self.activation == "gauss" else self.activation
+        return MLP(self.d, widths=(width,), activation=name, sigma_w=self.sigma_w, sigma_b=(self.sigma_b, readout_bias))
+
+    def scale(self, x: Array) -> Array:
+        """Return the factor of each point that the Gauss-net's activation has beside exp(z); 1 for the others."""
+        if self.activation != "gauss":
+            return np.ones(len(x))
+        bias = float(self.sigma_b or 0.0)
+        return np.exp(-(bias**2) - self.sigma_w**2 * np.sum(x**2, axis=1) / self.d)
+
+    def kernel(self, x: Array, y: Array) -> Array:
+        """Return K_W(x, y) = K - σ_b² at infinite width, (n1, n2), which is that of any width."""
+        if self.activation == "gauss":
+            distance = np.sum((x[:, None] - y) ** 2, axis=2)
+            found: Array = compiled("nngp.gaussnet")(distance, self.d, self.sigma_w)
+            return found
+        net = self.network(1)
+        return nngp(net, x, y) - net.sigma_b[-1] ** 2
+
+    def propagator(self) -> Array:
+        """Return K at the points, (m, m), the read-out bias included."""
+        return self.kernel(self.points, self.points) + float(self.sigma_b or 0.0) ** 2
+
+    def exact(self, n: int, width: int) -> Array:
+        """Return E[f(x_1)…f(x_n)] of all sorted n-tuples at width N, (tuples,): exact."""
+        width = inputs.integer("width", width, minimum=1)
+        points = sorted_tuples(len(self.points), n)
+        if self.activation != "gauss":
+            return n_point(self.network(width), self.points, n)[tuple(points.T)]
+        return self._with_bias(n, width, points)
+
+    def _with_bias(self, n: int, width: int, points: Any) -> Array:
+        """Return the n-point functions with the read-out bias, which the factors of the points do not multiply."""
+        factor, net, bias = self.scale(self.points), self.network(width), float(self.sigma_b or 0.0)
+        total = np.zeros(len(points))
+        for order in range(0, n + 1, 2):
+            double = float(np.prod(np.arange(n - order - 1, 0, -2), initial=1.0))
+            weight = bias ** (n - order) * double
+            if order == 0:
+                total += weight
+                continue
+            tensor = n_point(net, self.points, order)
+            for chosen in combinations(range(n), order):
+                part = points[:, chosen]
+                total += weight * tensor[tuple(part.T)] * np.prod(factor[part], axis=1)
+        return total
+
+    def gaussian(self, n: int) -> Array:
+        """Return the Wick sums of K over all sorted n-tuples, (tuples,): the infinitely wide network."""
+        return wick_sum(self.propagator(), sorted_tuples(len(self.points), n))
+
+    def deviation(self, n: int, width: int) -> Array:
+        """Return m_n = (G - G_GP)/G_GP of all sorted n-tuples, (tuples,)."""
+        limit = self.gaussian(n)
+        return self.exact(n, width) / limit - 1.0
+
+    def vertex(self, n: int, box: float) -> Array:
+        """Return I(L) = ∫_{[-L,L]^d} d^dy ∏ K_W(x_i, y) of all sorted n-tuples, (tuples,).
+
+        Raises
+        ------
+        BadInput
+            For a box that does not hold the inputs.
+        InaccurateResult
+            If Gauss-Legendre rules do not settle.
+        """
+        box = self._box(box)
+        points = sorted_tuples(len(self.points), n)
+        rules = _NODES[self.d]
+        last = self._vertex(points, box, rules[0])
+        for nodes in rules[1:]:
+            value = self._vertex(points, box, nodes)
+            if np.max(np.abs(value - last)) <= _ACCURACY * np.max(np.abs(value)):
+                return value
+            last = value
+        raise InaccurateResult(f"box: the integral over [-{box:g}, {box:g}]^{self.d} did not settle with {rules[-1]} nodes per panel")
+
+    def _box(self, box: Any) -> float:
+        box = inputs.real("box", box, minimum=0.0, strict=True)
+        if np.max(np.abs(self.points)) > box:
+            raise BadInput(f"box: expected at least {np.max(np.abs(self.points)):g}, the largest input, got {box:g}")
+        return box
+
+    def _vertex(self, points: Any, box: float, nodes: int) -> Array:
+        y, weights = _grid(self.d, box, nodes, 1.0 / self.sigma_w)
+        columns = self.kernel(self.points, y)
+        return np.array([np.prod(columns[index], axis=0) @ weights for index in points])
+
+    def coupling(self, width: int, box: float) -> Array:
+        """Return λ_4 of all sorted 4-tuples at width N in the box, (tuples,): ``nnqft.lambda`` with exact correlators."""
+        found: Array = compiled("nnqft.lambda")(self.exact(4, width), self.gaussian(4), self.vertex(4, box))
+        return found
+
+    def beta(self, width: int, box: float) -> Array:
+        """Return β = ∂λ/∂ log L of all sorted 4-tuples, (tuples,): ``nnqft.beta`` with the surface of the box exactly."""
+        running = self.box_slope(box) / self.vertex(4, box)
+        found: Array = compiled("nnqft.beta")(self.coupling(width, box), running)
+        return found
+
+    def box_slope(self, box: float) -> Array:
+        """Return ∂I/∂ log L of all sorted 4-tuples: L times the integral over the 2d faces of the box."""
+        box = self._box(box)
+        points = sorted_tuples(len(self.points), 4)
+        total = np.zeros(len(points))
+        for axis in range(self.d):
+            for side in (-box, box):
+                y, weights = _grid(self.d - 1, box, _NODES[self.d][1], 1.0 / self.sigma_w) if self.d > 1 else (np.empty((1, 0)), np.ones(1))
+                face = np.insert(y, axis, side, axis=1)
+                total += box * np.prod(self.kernel(self.points, face)[points], axis=1) @ weights
+        return total
+
+    def six_point(self, width: int, box: float, coupling: float | None = None) -> Array:
+        """Return the six-point function to first order in λ, (tuples,): (3.19) of arXiv:2008.08601 with κ = 0.
+
+        ``coupling`` None takes each four-point function as it is, which is a coupling of its own for every tuple.
+        """
+        points, size = sorted_tuples(len(self.points), 6), len(self.points)
+        if coupling is None:
+            connected = self.exact(4, width) - self.gaussian(4)
+        else:
+            connected = -24.0 * inputs.real("coupling", coupling) * self.vertex(4, box)
+        tensor, line = unpacked(connected, size, 4), self.propagator()
+        total = self.gaussian(6)
+        for chosen in combinations(range(6), 4):
+            rest = [i for i in range(6) if i not in chosen]
+            total = total + tensor[tuple(points[:, chosen].T)] * line[tuple(points[:, rest].T)]
+        return total
+
+
+def wick_sum(line: Array, points: Any) -> Array:
+    """Return the sum over pairings of the columns of ``points`` (tuples, n) of products of ``line`` (m, m), (tuples,).
+
+    >>> wick_sum(np.eye(1), np.zeros((1, 6), dtype=int)).tolist()
+    [15.0]
+    """
+    if points.shape[1] == 0:
+        return np.ones(len(points))
+    total = np.zeros(len(points))
+    for other in range(1, points.shape[1]):
+        rest = np.delete(points, [0, other], axis=1)
+        total += line[points[:, 0], points[:, other]] * wick_sum(line, rest)
+    return total
+
+
+def _grid(d: int, box: float, nodes: int, scale: float) -> tuple[Array, Array]:
+    """Return points (n, d) and weights of Gauss-Legendre panels on [-L, L]^d, split at 0 and where the kernel varies."""
+    inner = scale * 2.0 ** np.arange(1, 40)
+    positive = np.concatenate([[0.0], inner[inner < box], [box]])
+    edges = np.unique(np.concatenate([-positive, positive]))
+    x, w = leggauss(nodes)
+    half, middle = 0.5 * np.diff(edges), 0.5 * (edges[1:] + edges[:-1])
+    axis, weight = (middle[:, None] + half[:, None] * x).reshape(-1), (half[:, None] * w).reshape(-1)
+    grid = np.stack(np.meshgrid(*[axis] * d, indexing="ij"), axis=-1).reshape(-1, d)
+    weights = np.prod(np.stack(np.meshgrid(*[weight] * d, indexing="ij"), axis=-1), axis=-1).reshape(-1)
+    return grid, weights
