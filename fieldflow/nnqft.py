@@ -12,7 +12,7 @@ import numpy as np
 from numpy.polynomial.legendre import leggauss
 
 from fieldflow import inputs
-from fieldflow.connected import n_point
+from fieldflow.cumulants import n_point
 from fieldflow.errors import BadInput, InaccurateResult
 from fieldflow.formulas import compiled
 from fieldflow.inputs import Array
@@ -86,10 +86,9 @@ class NNQFT:
         return int(self.points.shape[1])
 
     def network(self, width: int) -> MLP:
-        """Return the network of width N; for "gauss" without the factor ``scale`` (x), which the read-out bias has not."""
-        readout_bias = 0.0 if self.activation == "gauss" else self.sigma_b
+        """Return the network of width N; "gauss" is "exp" with ``scale`` (x) in front of the hidden units."""
         name = "exp" if self.activation == "gauss" else self.activation
-        return MLP(self.d, widths=(width,), activation=name, sigma_w=self.sigma_w, sigma_b=(self.sigma_b, readout_bias))
+        return MLP(self.d, widths=(width,), activation=name, sigma_w=self.sigma_w, sigma_b=self.sigma_b)
 
     def scale(self, x: Array) -> Array:
         """Return the factor of each point that the Gauss-net's activation has beside exp(z); 1 for the others."""
@@ -113,27 +112,9 @@ class NNQFT:
 
     def exact(self, n: int, width: int) -> Array:
         """Return E[f(x_1)…f(x_n)] of all sorted n-tuples at width N, (tuples,): exact."""
-        width = inputs.integer("width", width, minimum=1)
-        points = sorted_tuples(len(self.points), n)
-        if self.activation != "gauss":
-            return n_point(self.network(width), self.points, n)[tuple(points.T)]
-        return self._with_bias(n, width, points)
-
-    def _with_bias(self, n: int, width: int, points: Any) -> Array:
-        """Return the n-point functions with the read-out bias, which the factors of the points do not multiply."""
-        factor, net, bias = self.scale(self.points), self.network(width), float(self.sigma_b or 0.0)
-        total = np.zeros(len(points))
-        for order in range(0, n + 1, 2):
-            double = float(np.prod(np.arange(n - order - 1, 0, -2), initial=1.0))
-            weight = bias ** (n - order) * double
-            if order == 0:
-                total += weight
-                continue
-            tensor = n_point(net, self.points, order)
-            for chosen in combinations(range(n), order):
-                part = points[:, chosen]
-                total += weight * tensor[tuple(part.T)] * np.prod(factor[part], axis=1)
-        return total
+        net = self.network(inputs.integer("width", width, minimum=1))
+        tensor = n_point(net, self.points, n, normalisation=self.scale(self.points))
+        return tensor[tuple(sorted_tuples(len(self.points), n).T)]
 
     def gaussian(self, n: int) -> Array:
         """Return the Wick sums of K over all sorted n-tuples, (tuples,): the infinitely wide network."""
