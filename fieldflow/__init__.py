@@ -28,6 +28,7 @@ _PUBLIC = {
     "PrunedFlow": "pruning",
     "prune": "pruning",
     "CosNet": "cosnet",
+    "CosNetFlow": "cosnet_flow",
     "MeanField": "meanfield",
     "edge_of_chaos": "meanfield",
     "edge_of_chaos_curve": "meanfield",

@@ -128,7 +128,7 @@ def verify(
     if everything:
         if experiment is not None or members is not None or as_json:
             raise BadInput("all: not accepted together with an experiment, --members or --json")
-        raise typer.Exit(_verify_all(lambda name: one(name, out / name, seed=seed), out, quick=quick, quiet=quiet))
+        raise typer.Exit(_verify_all(out, seed=seed, threads=threads, quick=quick, quiet=quiet))
     result = one(experiment or "paper", out, members=members, seed=seed)
     if as_json:
         typer.echo(result.to_json(), nl=False)
@@ -163,10 +163,14 @@ def _show(result: "Result") -> None:
         typer.echo(line)
 
 
-def _verify_all(one: "Callable[[str], Result]", out: Path, *, quick: bool, quiet: bool) -> int:
+def _verify_all(out: Path, *, seed: int | None, threads: int | None, quick: bool, quiet: bool) -> int:
     """Run every shipped experiment after saying how long they take; return the exit code of the worst."""
+    from fieldflow import child
     from fieldflow.experiment import SHIPPED, load_experiment
+    from fieldflow.store import check_replaceable
 
+    for name in SHIPPED:
+        check_replaceable(out / name)
     studies = {name: load_experiment(name, quick=quick) for name in SHIPPED}
     if not quiet:
         typer.echo("budget on 2 cores, with a warm cache:")
@@ -175,10 +179,10 @@ def _verify_all(one: "Callable[[str], Result]", out: Path, *, quick: bool, quiet
         typer.echo(f"  {'together':<22}{'':>17}{sum(study.minutes for study in studies.values()):5.1f} min")
     codes = {}
     for name in SHIPPED:
-        result = one(name)
-        codes[name] = result.exit_code
-        if not quiet:
-            _show(result)
+        code = child.verify_in_child(name, out / name, seed=seed, threads=threads, quick=quick, quiet=quiet)
+        if code not in (0, 1):
+            return code
+        codes[name] = code
     if not quiet:
         wrong = [name for name, code in codes.items() if code]
         typer.echo(

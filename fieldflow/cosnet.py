@@ -87,6 +87,8 @@ class CosNet:
             raise BadInput(
                 f"mass: expected > 0 in d <= 2 (infrared divergence: infinite variance), got 0 in d = {self.d}"
             )
+        if mass > 0.0 and mass**2 < np.finfo(float).tiny:
+            raise BadInput(f"mass: expected 0 or a number whose square is a float, got {mass:g}")
         self._check_radius()
         if mass == 0.0 and self.d <= 2 * (self.alpha + 1):
             raise BadInput(
@@ -292,6 +294,10 @@ class CosNet:
         self._needs_gaussian_inputs()
         if math.isinf(cutoff):
             return np.zeros_like(minus)
+        if self.mass == 0.0:
+            raise NoClosedForm(
+                "mass: the kernel of finite Fisher inputs is integrated for mass > 0 only; use input_std = inf"
+            )
         values: Array = compiled("cosnet.shell_kernel")(
             cutoff, minus, plus, self.d, self.radius, self.mass, self.sigma_w, std, noise
         )

@@ -37,6 +37,14 @@ def points(name: str, value: Any, d_in: int) -> Array:
     return array
 
 
+def per_coordinate(name: str, value: Any, d_in: int) -> Array:
+    """Return one number per input coordinate, (d_in,), from one for all or from exactly ``d_in``."""
+    array = real_array(name, value)
+    if array.shape not in ((), (1,), (d_in,)):
+        raise BadInput(f"{name}: expected a number or {d_in} of them, one per input, got shape {array.shape}")
+    return np.broadcast_to(array, (d_in,))
+
+
 def targets(name: str, value: Any, n: int, d_out: int) -> Array:
     """Return targets as float64 (n,) (one output) or (n, d_out)."""
     array = real_array(name, value)

@@ -144,7 +144,9 @@ class NNQFT:
             if np.max(np.abs(value - last)) <= _ACCURACY * np.max(np.abs(value)):
                 return value
             last = value
-        raise InaccurateResult(f"box: the integral over [-{box:g}, {box:g}]^{self.d} did not settle with {rules[-1]} nodes per panel")
+        raise InaccurateResult(
+            f"box: the integral over [-{box:g}, {box:g}]^{self.d} did not settle with {rules[-1]} nodes per panel"
+        )
 
     def _box(self, box: Any) -> float:
         box = inputs.real("box", box, minimum=0.0, strict=True)
@@ -175,7 +177,11 @@ class NNQFT:
         total = np.zeros(len(points))
         for axis in range(self.d):
             for side in (-box, box):
-                y, weights = _grid(self.d - 1, box, _NODES[self.d][1], 1.0 / self.sigma_w) if self.d > 1 else (np.empty((1, 0)), np.ones(1))
+                y, weights = (
+                    _grid(self.d - 1, box, _NODES[self.d][1], 1.0 / self.sigma_w)
+                    if self.d > 1
+                    else (np.empty((1, 0)), np.ones(1))
+                )
                 face = np.insert(y, axis, side, axis=1)
                 total += box * np.prod(self.kernel(self.points, face)[points], axis=1) @ weights
         return total

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fieldflow import inputs
-from fieldflow.errors import BadInput, NoCriticalCutoff
+from fieldflow.errors import BadInput, NoClosedForm, NoCriticalCutoff
 from fieldflow.flow import TrainingFlow
 from fieldflow.formulas import compiled, derive
 from fieldflow.inputs import Array
@@ -23,6 +23,7 @@ from fieldflow.symbolic.formula import Formula
 MODES = ("resample", "prune")
 
 _GRID = 60
+_REFINEMENTS = 7
 
 
 def checked_mode(mode: Any) -> str:
@@ -117,7 +118,10 @@ class ShellFlow:
         grid = self._deciles()
         scale = np.sqrt(np.diag(nngp(self.net, self.flow.x_train)))
         error = self.kernel(self.flow.x_train, self.flow.x_train, grid).std_error
-        return float(np.max(error / np.maximum(np.multiply.outer(scale, scale), np.finfo(float).tiny)))
+        product = np.multiply.outer(scale, scale)
+        # Where K_ii = 0 the function is zero, and so is its shell kernel.
+        relative = np.divide(error, product, out=np.zeros_like(error), where=product > 0.0)
+        return float(np.max(relative))
 
     def mean(self, x: Any, cutoff: Any) -> Array:
         """Return μ_Λ(x), shape ([cutoffs,] n_x[, d_out]); formula ``shell.mean``."""
@@ -168,6 +172,11 @@ class ShellFlow:
         """Return the formula behind "mean", "covariance", "loss", "sloppy_fraction", "critical", "gamma" or "Z"."""
         accepted = ("mean", "covariance", "loss", "sloppy_fraction", "critical", "gamma", "Z")
         inputs.choice("name", name, accepted)
+        if name not in ("mean", "covariance") and not self.closed_form:
+            raise NoClosedForm(
+                f"name: {name!r} is a formula of homogeneous activations without biases under centred Gaussian inputs; here "
+                f"K_> comes by {self.method}; expected mean or covariance"
+            )
         if name in ("covariance", "loss") and self.mode == "prune":
             return derive(f"shell.{name}_prune")
         return derive("shell.homogeneous_Z" if name == "Z" else f"shell.{name}")
@@ -191,8 +200,12 @@ class ShellFlow:
             raise BadInput("x, y: expected both or neither")
         x = self.flow.x_train if x is None else inputs.points("x", x, self.net.d_in)
         y = self.flow.y_train if y is None else inputs.targets("y", y, len(x), self.net.d_out)
-        excess = inputs.real("excess", excess, minimum=0.0, maximum=1.0, strict=True)
+        excess = inputs.real("excess", excess, minimum=0.0, strict=True)
+        if excess >= 1.0:
+            raise BadInput(f"excess: expected a number > 0 and < 1 (at 1 the prior itself is allowed), got {excess!r}")
         start, end = np.asarray(self.loss(x, y, [0.0, math.inf]))
+        if not np.isfinite(start):
+            raise NoCriticalCutoff(f"flow: training diverged, loss(0) = {start:.6g}; expected a smaller learning_rate")
         if end <= start:
             raise NoCriticalCutoff(f"excess: loss(inf) = {end:.6g} does not exceed loss(0) = {start:.6g}")
         if self.closed_form and self.net.sigma_b[-1] == 0.0:
@@ -245,22 +258,25 @@ class ShellFlow:
         return a, overlap - 0.5 * prior, float(np.mean(y**2))
 
     def _closed_critical(self, x: Array, y: Array, excess: float) -> float:
+        if self.kernel.common_fisher is not None:  # at degree 0 all units go at one cut-off, strictly above their λ
+            return self.kernel.common_fisher
         factor = compiled("shell.critical")(*self.loss_coefficients(x, y), excess)
         values = self.kernel.homogeneous_values(float(factor))
         return float(compiled("shell.critical_cutoff")(*values))
 
     def _searched_critical(self, x: Array, y: Array, bound: float) -> float:
-        """Return the first crossing of ``bound`` on a grid of cut-offs that is refined twice, then linearly."""
+        """Return the first crossing of ``bound`` from below, on a grid of cut-offs that is refined to 1e-10 of itself."""
         grid = np.concatenate([[0.0], np.geomspace(*self._range(), _GRID)])
-        for _ in range(3):
-            loss = np.asarray(self.loss(x, y, grid))
-            above = np.flatnonzero(loss > bound)
+        for _ in range(_REFINEMENTS):
+            above = np.flatnonzero(np.asarray(self.loss(x, y, grid)) > bound)
             if len(above) == 0:
                 return math.inf
             last = max(int(above[0]) - 1, 0)
-            grid, ends = np.linspace(grid[last], grid[last + 1], _GRID), loss[last : last + 2]
-        share = 0.0 if ends[1] == ends[0] else (bound - ends[0]) / (ends[1] - ends[0])
-        return float(grid[0] + share * (grid[-1] - grid[0]))
+            grid = np.linspace(grid[last], grid[last + 1], _GRID)
+            if np.any(np.diff(grid) <= 0.0):  # neighbouring floats
+                break
+        # The lower end: the loss may jump between the two (equal units go at one cut-off), and there it holds.
+        return float(grid[0])
 
     def _range(self) -> tuple[float, float]:
         """Return cut-offs below and above which (almost) nothing is sloppy or stiff."""

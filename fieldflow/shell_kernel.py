@@ -48,8 +48,8 @@ class FisherLaw:
 def fisher_law(net: MLP, fisher: Any, input_mean: Any, input_std: Any, noise_variance: Any) -> FisherLaw:
     """Return the checked Fisher law; BadInput names what cannot be used."""
     noise = inputs.real("noise_variance", noise_variance, minimum=0.0, strict=True)
-    mean = np.broadcast_to(inputs.real_array("input_mean", input_mean), (net.d_in,))
-    std = np.broadcast_to(inputs.real_array("input_std", input_std), (net.d_in,))
+    mean = inputs.per_coordinate("input_mean", input_mean, net.d_in)
+    std = inputs.per_coordinate("input_std", input_std, net.d_in)
     if np.any(std <= 0):
         raise BadInput(f"input_std: expected positive numbers, got {input_std!r}")
     if isinstance(fisher, str):

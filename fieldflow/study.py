@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field, PrivateAttr
 
 from fieldflow.checks.record import Family
+from fieldflow.errors import BadInput
 from fieldflow.picture import Picture, Tabular
 from fieldflow.schema import Count, Judging, Label, Section, Seed, Text
 
@@ -46,6 +47,19 @@ class Outcome:
     tables: Sequence[Tabular] = ()
     notes: Sequence[str] = ()
     training: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def refuse_empty_shell(key: str, cutoffs: Any, sloppy: Any) -> None:
+    """Raise BadInput if a cut-off removes every unit, so that no sample is left to compare.
+
+    >>> refuse_empty_shell("shell.cutoffs", [0.0, 0.5], [0.0, 0.3])
+    """
+    for cutoff, fraction in zip(cutoffs, sloppy, strict=True):
+        if fraction >= 1.0 - 1e-12:
+            raise BadInput(
+                f"{key}: {cutoff:g} lies beyond the shell, where every unit is removed and nothing is left to compare; "
+                "expected smaller cut-offs"
+            )
 
 
 class Study(Section):

@@ -33,12 +33,19 @@ def two_sided(lower: float, upper: float) -> float:
 
 
 def chi2_p(chi2: float, dof: int) -> float:
-    """Return the two-sided p-value of χ² with ``dof`` degrees of freedom (too small a χ² is a failure as well)."""
+    """Return the two-sided p-value of χ² with ``dof`` degrees of freedom (too small a χ² is a failure as well).
+
+    Without degrees of freedom there is nothing to disagree about: 1.
+    """
+    if dof == 0:
+        return 1.0
     return two_sided(float(stats.chi2.cdf(chi2, dof)), float(stats.chi2.sf(chi2, dof)))
 
 
 def chi2_shift(chi2: float, dof: int) -> float:
-    """Return how many standard deviations of χ²(dof) lie between ``chi2`` and its mean."""
+    """Return how many standard deviations of χ²(dof) lie between ``chi2`` and its mean; 0, no power, for dof = 0."""
+    if dof == 0:
+        return 0.0
     return (chi2 - dof) / math.sqrt(2.0 * dof)
 
 
@@ -97,6 +104,8 @@ def hotelling(difference: Array, covariance: Array, samples: int) -> tuple[float
     """
     deviation = np.sqrt(np.diag(covariance))
     used = deviation > 0.0
+    if not np.any(used):  # a cut-off that removes everything leaves nothing to compare
+        return 0.0, 0, 1.0
     correlation = covariance[np.ix_(used, used)] / np.outer(deviation[used], deviation[used])
     values, vectors = linalg.eigh(correlation)
     keep = values > RANK_TOLERANCE

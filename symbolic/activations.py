@@ -43,7 +43,7 @@ class Activation:
 
     expr: sp.Expr
     derivative: sp.Expr
-    degree: int | None
+    degree: int | float | None
     name: str
 
 
@@ -148,8 +148,8 @@ def derivative(expr: sp.Expr) -> sp.Expr:
     return canonical(slope)
 
 
-def _degree(expr: sp.Expr) -> int | None:
-    """Return k if σ(tz) = t^k σ(z) for t > 0 on both half-lines, else None."""
+def _degree(expr: sp.Expr) -> int | float | None:
+    """Return k >= 0, rational, if σ(tz) = t^k σ(z) for t > 0 on both half-lines, else None."""
     positive, scale = sp.Symbol("x", positive=True), sp.Symbol("t", positive=True)
     degrees = set()
     for sign in (1, -1):
@@ -162,4 +162,6 @@ def _degree(expr: sp.Expr) -> int | None:
     if len(degrees) != 1:
         return None
     power = degrees.pop()
-    return int(power) if power.is_Integer and power >= 0 else None
+    if not power.is_Rational or power < 0:
+        return None
+    return int(power) if power.is_Integer else float(power)

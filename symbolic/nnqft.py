@@ -20,7 +20,7 @@ SLIDES = "halverson2021neural"
 VERTEX = "K_W = K - sigma_b^2 at the vertex: the read-out bias does not interact"
 
 box = sp.Symbol("L", positive=True)
-coupling = sp.Symbol("lambda", real=True)
+coupling = sp.Symbol("lambda_4", real=True)
 N = sp.Symbol("N", positive=True)
 G4, G4_gp = sp.symbols("G4 G4_GP", real=True)
 G6, G6_4 = sp.symbols("G6 G6_lambda", real=True)
@@ -55,7 +55,7 @@ def quartic() -> Formula:
     expr = (G4_gp - G4) / (factor * integral)
     return Formula(
         name="nnqft.lambda",
-        lhs=sp.Symbol(r"\lambda"),
+        lhs=sp.Symbol(r"\lambda_{4}"),
         expr=expr,
         args=(G4, G4_gp, integral),
         domain=f"first order in lambda; I = integral over the box [-L, L]^d of the product of four K_W(x_i, y); {VERTEX}",
@@ -165,7 +165,9 @@ def gauss_coupling() -> Formula:
         steps=(
             step(fourth, sp.exp(4 * _s**2), "E h^4 at the origin, h = exp(b - sigma_b^2), s for sigma_b"),
             step(second, sp.Integer(1), "E h^2 at the origin"),
-            step(found, expr.subs(positive), "-sigma_W^4 (3 E h^4 - 3 (E h^2)^2)/24 over the Gaussian integral of K_W^4"),
+            step(
+                found, expr.subs(positive), "-sigma_W^4 (3 E h^4 - 3 (E h^2)^2)/24 over the Gaussian integral of K_W^4"
+            ),
         ),
     )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fieldflow import __version__, cli, runner
+from fieldflow.child import verify_in_child
 from fieldflow.errors import BadInput
 from fieldflow.experiment import SHIPPED, load_experiment, template
 from fieldflow.formulas import catalog
@@ -154,24 +155,48 @@ def test_verify_defaults_to_the_paper_and_hands_its_options_on(call, calls):
     assert Path("b/results.json").is_file()
 
 
-def test_verify_all_says_its_budget_and_runs_every_shipped_experiment(call, calls):
+@pytest.fixture
+def children(monkeypatch):
+    """Calls of ``verify --all`` for a process of its own, which report agreement."""
+    seen = {"code": 0, "calls": []}
+
+    def started(name, out, **options):
+        seen["calls"].append((name, out, options))
+        return seen["code"]
+
+    monkeypatch.setattr("fieldflow.child.verify_in_child", started)
+    return seen
+
+
+def test_verify_all_says_its_budget_and_runs_every_shipped_experiment(call, children):
     code, out, _ = call("verify", "--all", "--quick", "--seed", "5", "--out", "b")
     assert code == 0
-    assert [name for name, _ in calls] == list(SHIPPED)
-    assert all(options["quick"] and options["seed"] == 5 for _, options in calls)
-    assert all((Path("b") / name / "results.json").is_file() for name in SHIPPED)
+    options = {"seed": 5, "threads": None, "quick": True, "quiet": False}
+    assert children["calls"] == [(name, Path("b") / name, options) for name in SHIPPED]
     minutes = sum(load_experiment(name, quick=True).minutes for name in SHIPPED)
     assert out.startswith("budget on 2 cores")
     assert f"{minutes:.1f} min" in out
     assert out.endswith(f"{len(SHIPPED)} of {len(SHIPPED)} experiments agree\nwritten to b\n")
 
 
-def test_verify_all_exits_with_the_worst_verdict(call, calls, monkeypatch):
-    monkeypatch.setattr(Fake, "exit_code", 1)
+def test_verify_all_exits_with_the_worst_verdict(call, children):
+    children["code"] = 1
     code, out, _ = call("verify", "--all")
     assert code == 1
     assert f"0 of {len(SHIPPED)} experiments agree; not: {', '.join(SHIPPED)}" in out
-    assert len(calls) == len(SHIPPED)
+    assert len(children["calls"]) == len(SHIPPED)
+
+
+@pytest.mark.parametrize("code", [2, 130])
+def test_verify_all_stops_at_an_error(call, children, code):
+    children["code"] = code
+    assert call("verify", "--all")[0] == code
+    assert len(children["calls"]) == 1
+
+
+def test_a_child_is_the_same_command(tmp_path):
+    assert verify_in_child("no-such", tmp_path / "a", seed=1, threads=1, quick=True, quiet=True) == 2
+    assert not (tmp_path / "a").exists()
 
 
 @pytest.mark.parametrize("extra", [("paper",), ("--members", "70"), ("--json",)])

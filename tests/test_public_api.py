@@ -12,6 +12,7 @@ import fieldflow
 
 PUBLIC = [
     "CosNet",
+    "CosNetFlow",
     "Ensemble",
     "FiniteWidth",
     "LinearRG",

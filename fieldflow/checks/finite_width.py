@@ -6,7 +6,7 @@ alone.  The deviations of m and v that are linear in those of the kernels averag
 is left is smaller by √N.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -156,12 +156,12 @@ def controls(frozen: FrozenShell, x: Array, cutoffs: Array, right: Corrections) 
     return {name: {**entries, "K_> does not fluctuate": getattr(still, name).value} for name, entries in wrong.items()}
 
 
-def judged(leg: Leg, found: Found, cutoffs: Array) -> list[Family]:
-    """Return a family per quantity: the intercept of N times the deviation against the one-neuron coefficient."""
+def judged(leg: Leg, found: Found, cutoffs: Array, names: Iterable[str] = QUANTITIES) -> list[Family]:
+    """Return a family per quantity named: the intercept of N times the deviation against the one-neuron coefficient."""
     weights = _weights(found.widths)
     families = []
-    for name, formula in QUANTITIES.items():
-        values = found.values[name]
+    for name in names:
+        formula, values = QUANTITIES[name], found.values[name]
         measured_at = weights[0] @ np.array([entry.mean(axis=0) for entry in values])
         covariances = [np.cov(entry, rowvar=False) / len(entry) for entry in values]
         right: Coefficient = getattr(found.predicted, name)

@@ -49,7 +49,7 @@ from fieldflow.schema import (
 from fieldflow.shell import ShellFlow
 from fieldflow.studies.cosnet import CosNetSection
 from fieldflow.studies.diagram_pictures import Drawn, pictures, table
-from fieldflow.study import Outcome, Report, Study
+from fieldflow.study import Outcome, Report, Study, refuse_empty_shell
 
 Mode = Literal["resample", "prune"]
 
@@ -199,6 +199,8 @@ class DiagramStudy(Study):
         families: list[Family] = []
         drawn, notes, excluded = [], [], 0
         legs = [self.leg(position, threads) for position in range(len(self.entries))]
+        for leg in legs:
+            refuse_empty_shell(f"{leg.label}: cutoffs", leg.grid, leg.sloppy_fraction(leg.grid))
         for leg in legs:
             progress = _reporter(leg, "scan", report)
             scan = [

@@ -226,5 +226,5 @@ def sample_moments(values: Array) -> tuple[Array, Array, Array, Array]:
 
 def fine_grid(cutoffs: Array, count: int = 300) -> Array:
     """Return cut-offs for a curve: even steps from 0 to the first positive one, even ratios beyond."""
-    return np.concatenate([np.linspace(0.0, cutoffs[1], count // 10, endpoint=False),
-                           np.geomspace(cutoffs[1], cutoffs[-1], count)])  # fmt: skip
+    beyond = np.geomspace(cutoffs[1], cutoffs[-1], count)
+    return np.unique(np.concatenate([np.linspace(0.0, cutoffs[1], count // 10, endpoint=False), beyond]))

@@ -34,7 +34,7 @@ from fieldflow.network import MLP
 from fieldflow.picture import Line, Mark, Panel, Picture, Points, Tabular
 from fieldflow.schema import Count, Judging, Network, Number, Positive, Scale, Section, Seed, Text, TrainingSection
 from fieldflow.shell import ShellFlow
-from fieldflow.study import Outcome, Report, Study
+from fieldflow.study import Outcome, Report, Study, refuse_empty_shell
 
 Mode = Literal["resample", "prune"]
 _NAMES = {
@@ -134,11 +134,14 @@ class FiniteWidthStudy(Study):
     def outcome(self, threads: int, report: Report) -> Outcome:
         """Return the corrections of order 1/N, predicted and measured."""
         leg = self.leg(threads)
+        refuse_empty_shell("shell.cutoffs", leg.grid, leg.shell.sloppy_fraction(leg.grid))
         families: list[Family] = []
         every, excluded = [], 0
         for mode in self.shell.modes:
             found, sampled, left_out = self._mode(leg, mode, report)
-            families += [*judged(leg, found, leg.grid), sampled]
+            # Mean and variance excess are those of the other mode to the last digit: judged once.
+            names = QUANTITIES if not every else ("third_cumulant", "fourth_cumulant")
+            families += [*judged(leg, found, leg.grid, names), sampled]
             every.append(found)
             excluded += left_out
         return Outcome(
