@@ -144,9 +144,7 @@ class NNQFT:
             if np.max(np.abs(value - last)) <= _ACCURACY * np.max(np.abs(value)):
                 return value
             last = value
-        raise InaccurateResult(
-            f"box: the integral over [-{box:g}, {box:g}]^{self.d} did not settle with {rules[-1]} nodes per panel"
-        )
+        raise InaccurateResult(f"box: the integral over |y| <= {box:g} did not settle with {rules[-1]} nodes per panel")
 
     def _box(self, box: Any) -> float:
         box = inputs.real("box", box, minimum=0.0, strict=True)
@@ -174,14 +172,10 @@ class NNQFT:
         """Return ∂I/∂ log L of all sorted 4-tuples: L times the integral over the 2d faces of the box."""
         box = self._box(box)
         points = sorted_tuples(len(self.points), 4)
+        y, weights = _grid(self.d - 1, box, _NODES[self.d][1], 1.0 / self.sigma_w)
         total = np.zeros(len(points))
         for axis in range(self.d):
             for side in (-box, box):
-                y, weights = (
-                    _grid(self.d - 1, box, _NODES[self.d][1], 1.0 / self.sigma_w)
-                    if self.d > 1
-                    else (np.empty((1, 0)), np.ones(1))
-                )
                 face = np.insert(y, axis, side, axis=1)
                 total += box * np.prod(self.kernel(self.points, face)[points], axis=1) @ weights
         return total
@@ -221,6 +215,8 @@ def wick_sum(line: Array, points: Any) -> Array:
 
 def _grid(d: int, box: float, nodes: int, scale: float) -> tuple[Array, Array]:
     """Return points (n, d) and weights of Gauss-Legendre panels on [-L, L]^d, split at 0 and where the kernel varies."""
+    if d == 0:
+        return np.empty((1, 0)), np.ones(1)
     inner = scale * 2.0 ** np.arange(1, 40)
     positive = np.concatenate([[0.0], inner[inner < box], [box]])
     edges = np.unique(np.concatenate([-positive, positive]))

@@ -9,7 +9,7 @@ import sympy as sp
 from scipy import optimize, stats
 
 import fieldflow as ff
-from fieldflow.errors import BadInput
+from fieldflow.errors import BadInput, NoClosedForm
 from fieldflow.formulas import compiled
 from fieldflow.shell_kernel import ShellEstimate
 from fieldflow.symbolic.symbols import z
@@ -372,3 +372,53 @@ def test_what_is_singular_empty_or_improper_has_an_answer_or_a_name():
     assert np.all(pruned.covariance(XS, cutoff=math.inf) == 0.0)
     with pytest.raises(BadInput, match=r"^mode: Jeffreys' prior is improper"):
         ff.ShellFlow(FLOW, mode="jeffreys")
+
+
+# what an audit found
+
+
+@pytest.mark.parametrize(("activation", "common"), [("step", 0.5), ("sign", 1.0)])
+def test_critical_cutoff_of_units_that_share_one_fisher_information(activation, common):
+    x, y = [[1.0, 0.2], [0.3, 1.0], [-0.5, 0.7]], [1.0, -1.0, 0.5]
+    flow = ff.TrainingFlow(ff.MLP(2, depth=1, activation=activation), x, y, learning_rate=0.3, steps=200)
+    assert ff.ShellFlow(flow).critical_cutoff() == common
+
+
+def test_critical_cutoff_stays_on_the_good_side_of_a_jump():
+    x, y = [[1.0, 0.2], [0.3, 1.0], [-0.5, 0.7]], [1.0, -1.0, 0.5]
+    flow = ff.TrainingFlow(ff.MLP(2, depth=1, activation="step"), x, y, learning_rate=0.3, steps=200)
+    shell = ff.ShellFlow(flow, fisher=x)
+    found = shell.critical_cutoff()
+    start, here, above, end = shell.loss(x, y, [0.0, found, found * (1 + 1e-9), math.inf])
+    bound = start + 0.1 * (end - start)
+    assert here <= bound < above
+
+
+def test_degrees_need_not_be_whole():
+    net = ff.MLP(2, depth=1, activation=sp.Max(z, 0) ** sp.Rational(3, 2))
+    shell = ff.ShellFlow(ff.TrainingFlow(net, [[1.0, 0.0], [0.0, 1.0]], [1.0, -1.0], learning_rate=0.3, steps=50))
+    assert shell.closed_form
+    # Z = Q(d/2 + k, u) with c_{3/2} = E max(z,0)³ = √(2/π), u = (Λ/c)^{2/3}/(2σ_v²), σ_v² = 1/2.
+    u = (0.4 / math.sqrt(2.0 / math.pi)) ** (2.0 / 3.0)
+    ratio = shell.mean([[1.0, 0.5]], 0.4) / shell.mean([[1.0, 0.5]], 0.0)
+    assert float(ratio[0]) == pytest.approx(float(mpmath.gammainc(2.5, u, mpmath.inf, regularized=True)), rel=1e-12)
+
+
+def test_named_errors_of_the_audit():
+    flow = ff.TrainingFlow(ff.MLP(2, depth=1, activation="relu"), [[1.0, 0.0]], [1.0], learning_rate=0.5, steps=10)
+    with pytest.raises(BadInput, match="input_std: expected a number or 2 of them"):
+        ff.ShellFlow(flow, input_std=[1.0, 2.0, 3.0])
+    with pytest.raises(BadInput, match="excess: expected a number > 0 and < 1"):
+        ff.ShellFlow(flow).critical_cutoff(excess=1)
+    with pytest.raises(NoClosedForm, match="name: 'Z' is a formula of homogeneous activations"):
+        ff.ShellFlow(flow, fisher=[[1.0, 0.0]]).formula("Z")
+    with pytest.raises(BadInput, match="mass: expected 0 or a number whose square is a float"):
+        ff.CosNet(d=3, radius=8.0, mass=1e-200)
+    with pytest.raises(NoClosedForm, match="mass: the kernel of finite Fisher inputs"):
+        ff.CosNet(d=3, radius=8.0, mass=0.0).shell_kernel([[0.0, 0.0, 0.0]], None, 0.1, 1.0)
+
+
+def test_the_error_of_a_silent_point_is_none():
+    net = ff.MLP(2, depth=1, activation="relu")
+    flow = ff.TrainingFlow(net, [[0.0, 0.0], [1.0, 0.0]], [1.0, -1.0], learning_rate=0.5, steps=100)
+    assert 0.0 <= ff.ShellFlow(flow, fisher=[[1.0, 1.0]]).std_error < 1e-6
