@@ -46,6 +46,7 @@ _PUBLIC = {
     "couplings": "action",
     "correlators": "action",
     "diagrams": "diagram",
+    "NNQFT": "nnqft",
     "errors": "errors",
 }
 

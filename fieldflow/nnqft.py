@@ -125,8 +125,8 @@ class NNQFT:
         limit = self.gaussian(n)
         return self.exact(n, width) / limit - 1.0
 
-    def vertex(self, n: int, box: float) -> Array:
-        """Return I(L) = ∫_{[-L,L]^d} d^dy ∏ K_W(x_i, y) of all sorted n-tuples, (tuples,).
+    def vertex(self, n: int, box: float, power: int = 0) -> Array:
+        """Return I(L) = ∫_{[-L,L]^d} d^dy ∏ K_W(x_i, y) of all sorted n-tuples, (tuples,); with (|y|/L)^power under it.
 
         Raises
         ------
@@ -138,9 +138,9 @@ class NNQFT:
         box = self._box(box)
         points = sorted_tuples(len(self.points), n)
         rules = _NODES[self.d]
-        last = self._vertex(points, box, rules[0])
+        last = self._vertex(points, box, rules[0], power)
         for nodes in rules[1:]:
-            value = self._vertex(points, box, nodes)
+            value = self._vertex(points, box, nodes, power)
             if np.max(np.abs(value - last)) <= _ACCURACY * np.max(np.abs(value)):
                 return value
             last = value
@@ -152,8 +152,9 @@ class NNQFT:
             raise BadInput(f"box: expected at least {np.max(np.abs(self.points)):g}, the largest input, got {box:g}")
         return box
 
-    def _vertex(self, points: Any, box: float, nodes: int) -> Array:
+    def _vertex(self, points: Any, box: float, nodes: int, power: int) -> Array:
         y, weights = _grid(self.d, box, nodes, 1.0 / self.sigma_w)
+        weights = weights * (np.linalg.norm(y, axis=1) / box) ** power
         columns = self.kernel(self.points, y)
         return np.array([np.prod(columns[index], axis=0) @ weights for index in points])
 
@@ -185,13 +186,15 @@ class NNQFT:
 
         ``coupling`` None takes each four-point function as it is, which is a coupling of its own for every tuple.
         """
-        points, size = sorted_tuples(len(self.points), 6), len(self.points)
         if coupling is None:
-            connected = self.exact(4, width) - self.gaussian(4)
-        else:
-            connected = -24.0 * inputs.real("coupling", coupling) * self.vertex(4, box)
-        tensor, line = unpacked(connected, size, 4), self.propagator()
-        total = self.gaussian(6)
+            return self.with_connected(self.exact(4, width) - self.gaussian(4))
+        return self.with_connected(-24.0 * inputs.real("coupling", coupling) * self.vertex(4, box))
+
+    def with_connected(self, connected: Array, *, bare: bool = True) -> Array:
+        """Return Σ_15 KKK + Σ_15 G_c^{(4)}K of all sorted 6-tuples from packed G_c^{(4)}; without ``bare`` the second sum."""
+        points, line = sorted_tuples(len(self.points), 6), self.propagator()
+        tensor = unpacked(connected, len(self.points), 4)
+        total = self.gaussian(6) if bare else np.zeros(len(points))
         for chosen in combinations(range(6), 4):
             rest = [i for i in range(6) if i not in chosen]
             total = total + tensor[tuple(points[:, chosen].T)] * line[tuple(points[:, rest].T)]
@@ -199,14 +202,14 @@ class NNQFT:
 
 
 def wick_sum(line: Array, points: Any) -> Array:
-    """Return the sum over pairings of the columns of ``points`` (tuples, n) of products of ``line`` (m, m), (tuples,).
+    """Return the sum over pairings of the columns of ``points`` (tuples, n) of products of ``line`` (m, m, …), (tuples, …).
 
     >>> wick_sum(np.eye(1), np.zeros((1, 6), dtype=int)).tolist()
     [15.0]
     """
     if points.shape[1] == 0:
-        return np.ones(len(points))
-    total = np.zeros(len(points))
+        return np.ones((len(points), *line.shape[2:]))
+    total = np.zeros((len(points), *line.shape[2:]))
     for other in range(1, points.shape[1]):
         rest = np.delete(points, [0, other], axis=1)
         total += line[points[:, 0], points[:, other]] * wick_sum(line, rest)

@@ -21,6 +21,7 @@ PUBLIC = [
     "MeanField",
     "Measurement",
     "Member",
+    "NNQFT",
     "Prediction",
     "PrunedFlow",
     "ShellFlow",

@@ -1,0 +1,251 @@
+"""Are sampled networks the quantum field theory of the slides? N-scan of correlators, couplings, β functions, six-point function.
+
+ReLU, Erf and Gauss networks of arXiv:2008.08601 at initialisation: every moment against its exact value, λ_4 and its running
+from independent networks, and what first order in λ_4 makes of the six-point function.
+"""
+
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from fieldflow.checks.nnqft import (
+    Estimate,
+    Scan,
+    grouped,
+    moments_family,
+    plain_family,
+    running_family,
+    six_point_family,
+    space_dependence,
+    tail_shape,
+)
+from fieldflow.checks.record import Family
+from fieldflow.errors import BadInput
+from fieldflow.latex import number
+from fieldflow.nnqft import NNQFT, wick_sum
+from fieldflow.nnqft_figures import couplings_picture, deviations_picture, six_point_picture
+from fieldflow.numeric.ensemble import outputs_block
+from fieldflow.numeric.rng import HIDDEN
+from fieldflow.numeric.symmetric import sorted_tuples
+from fieldflow.numeric.tilted import TILTS, tilted_block
+from fieldflow.picture import Tabular
+from fieldflow.sampled import sample_correlators
+from fieldflow.schema import Count, Judging, Label, Number, Positive, Section, Text
+from fieldflow.study import Outcome, Report, Study
+from fieldflow.workers import in_blocks
+
+_GROUPS = 128
+_TAIL = 2048
+"""Networks behind a Pareto k̂."""
+
+
+class TheorySection(Section):
+    """Which of the three networks."""
+
+    activation: Literal["relu", "erf", "gauss"]
+    sigma_w: Positive = 1.0
+
+
+class MeshSection(Section):
+    """Inputs; their number of coordinates is the dimension."""
+
+    label: Label
+    points: Annotated[list[list[Number]], Field(min_length=1, max_length=8)]
+
+    @model_validator(mode="after")
+    def _rectangular(self) -> "MeshSection":
+        if len({len(point) for point in self.points}) != 1 or not 1 <= len(self.points[0]) <= 3:
+            raise BadInput("points: expected points of one, two or three coordinates each")
+        return self
+
+
+class BoxSection(Section):
+    """The boxes [-L, L]^d of the coupling."""
+
+    half_widths: Annotated[list[Positive], Field(min_length=2, max_length=2)]
+    curve: Annotated[list[Positive], Field(min_length=2, max_length=2)]
+
+
+class ScanChecks(Judging):
+    """Widths, and the one at which couplings and the six-point function are judged."""
+
+    widths: Annotated[list[Count], Field(min_length=2, max_length=20)]
+    width: Count = 20
+
+
+class NNQFTStudy(Study):
+    """The experiments of the NN-QFT correspondence (see the template of ``fieldflow init nnqft-relu``)."""
+
+    kind: Text = "nnqft"
+    theory: TheorySection
+    mesh: Annotated[list[MeshSection], Field(min_length=1, max_length=3)]
+    box: BoxSection
+    checks: ScanChecks
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "NNQFTStudy":
+        widths = self.checks.widths
+        if sorted(set(widths)) != widths or self.checks.width not in widths:
+            raise BadInput(
+                f"checks.widths: expected increasing widths with {self.checks.width} (width) among them, got {widths}"
+            )
+        if self.members < 8192:
+            raise BadInput(f"members: expected at least 8192 (too few for a six-point function), got {self.members}")
+        largest = max(abs(value) for mesh in self.mesh for point in mesh.points for value in point)
+        for name in ("half_widths", "curve"):
+            low, high = getattr(self.box, name)
+            if not largest <= low < high:
+                raise BadInput(
+                    f"box.{name}: expected two increasing numbers >= {largest:g}, the largest input, got [{low:g}, {high:g}]"
+                )
+        return self
+
+    def outcome(self, threads: int, report: Report) -> Outcome:
+        """Return every correlator beside its exact value, and what is read off them."""
+        families: list[Family] = []
+        scans, fits = [], []
+        for position, mesh in enumerate(self.mesh):
+            theory = NNQFT(self.theory.activation, mesh.points, sigma_w=self.theory.sigma_w)
+            scan = self._scan(mesh.label, theory, position, threads, report)
+            width = self.checks.width
+            boxes = (self.box.half_widths[0], self.box.half_widths[1])
+            again = self._draw(theory, width, self._seed(position, len(self.checks.widths)), threads)
+            families += [moments_family(scan, 4), moments_family(scan, 6), six_point_family(scan, width)]
+            families.append(running_family(scan, width, boxes, again[4]))
+            fits.append((mesh.label, space_dependence(scan, width, boxes[0])))
+            scans.append(scan)
+        if self.theory.activation == "gauss":
+            families.append(self._plain(scans[0], threads))
+        return Outcome(
+            families=families,
+            pictures=[
+                deviations_picture(scans),
+                couplings_picture(scans, self.checks.width, tuple(self.box.curve), tuple(self.box.half_widths)),
+                six_point_picture(scans),
+            ],
+            conventions={scan.label: dict(scan.theory.network(1).convention.items()) for scan in scans},
+            requested=len(scans) * (len(self.checks.widths) + 1) * self.members,
+            formulas=("cumulants.G4", "cumulants.G6", "cumulants.moment4", "cumulants.moment6", "nnqft.lambda", "nnqft.beta",
+                      "nnqft.kappa"),
+            tables=[_fit_table(fits)],
+            notes=[_note(scans, self.checks.width, self.box.half_widths[0])],
+        )  # fmt: skip
+
+    def _seed(self, mesh: int, place: int) -> int:
+        """Return the seed of one mesh and width: independent of all others."""
+        return (self.seed + 1_000_003 * (mesh + 1) + 7919 * place) % 2**64
+
+    def _scan(self, label: str, theory: NNQFT, position: int, threads: int, report: Report) -> Scan:
+        moments, tails = {}, {}
+        widths = tuple(self.checks.widths)
+        for place, width in enumerate(widths):
+            seed = self._seed(position, place)
+            moments[width] = self._draw(theory, width, seed, threads)
+            covariances, weights = self._covariances(theory, width, seed, min(_TAIL, self.members), threads)
+            for n in (4, 6):
+                tails[width, n] = tail_shape(covariances * weights[:, None, None] ** (2.0 / n), n)
+            report(f"{label} scan", place + 1, len(widths))
+        return Scan(label, theory, widths, self.members, moments, tails)
+
+    def _draw(self, theory: NNQFT, width: int, seed: int, threads: int) -> dict[int, Estimate]:
+        """Return the moments of networks of one width, given their hidden layers."""
+        if theory.activation == "gauss":
+            return self._tilted(theory, width, seed, threads)
+        found = sample_correlators(
+            theory.network(width), theory.points, self.members, seed=seed, threads=threads, progress=False
+        )
+        return {n: _estimate(found.moment(n)) for n in (4, 6)}
+
+    def _tilted(self, theory: NNQFT, width: int, seed: int, threads: int) -> dict[int, Estimate]:
+        """Return the moments of Gauss-nets from tilted hidden units, in groups of members."""
+        covariances, weights = self._covariances(theory, width, seed, self.members, threads)
+        found = {}
+        for n in (4, 6):
+            points = sorted_tuples(len(theory.points), n)
+            size = len(weights) // _GROUPS
+            means = np.empty((_GROUPS, len(points)))
+            for group in range(_GROUPS):
+                chosen = slice(group * size, (group + 1) * size)
+                entries = np.moveaxis(covariances[chosen], 0, -1)
+                means[group] = wick_sum(entries, points) @ weights[chosen] / size
+            found[n] = grouped(means, np.ones(_GROUPS), _GROUPS)
+        return found
+
+    def _covariances(self, theory: NNQFT, width: int, seed: int, members: int, threads: int) -> tuple[Any, Any]:
+        """Return Cov[f(x), f(x')] given the hidden layer, (members, m, m), and weights (1 unless tilted)."""
+        net = theory.network(width)
+        columns = np.ascontiguousarray(theory.points.T)
+        factor = theory.scale(theory.points)
+        architecture, activations = net.architecture(), net.compiled_activations()
+
+        def work(first: int, count: int, _: Any) -> tuple[Any, Any]:
+            weights = np.ones(count)
+            if theory.activation == "gauss":
+                found = np.empty((count, len(factor), len(factor)))
+                tilted_block(theory.d, width, float(architecture.weight_std[0]), float(net.sigma_b[0]), net.readout_variance,
+                             factor, columns, np.array(TILTS), np.uint64(seed), first, found, weights)  # fmt: skip
+                return found, weights
+            hidden = outputs_block(architecture, activations, np.uint64(seed), first, count, HIDDEN, columns)
+            return net.readout_variance * np.einsum("mni,mnj->mij", hidden, hidden), weights
+
+        parts = in_blocks(work, members, threads=threads)
+        covariances = np.concatenate([part[0] for part in parts]) + net.sigma_b[-1] ** 2
+        return covariances, np.concatenate([part[1] for part in parts])
+
+    def _plain(self, scan: Scan, threads: int) -> Family:
+        """Return what plain sampling of the Gauss-net says on the first mesh."""
+        theory, plain, tails = scan.theory, {}, {}
+        for place, width in enumerate(scan.widths):
+            net = theory.network(width)
+            drawn = _plain_covariances(net, theory, self._seed(7, place), self.members, threads)
+            points = sorted_tuples(len(theory.points), 4)
+            values = wick_sum(np.moveaxis(drawn, 0, -1), points).T
+            plain[width] = grouped(values, np.ones(len(values)), _GROUPS)
+            tails[width] = tail_shape(drawn[:_TAIL], 4)
+        return plain_family(scan.label, scan, 4, plain, tails)
+
+
+_PLAIN = 16384
+
+
+def _plain_covariances(net: Any, theory: NNQFT, seed: int, members: int, threads: int) -> Any:
+    """Return Cov[f, f'] given hidden layers drawn as they are, (members, m, m); at most ``_PLAIN`` networks."""
+    architecture, activations = net.architecture(), net.compiled_activations()
+    columns, factor = np.ascontiguousarray(theory.points.T), theory.scale(theory.points)
+
+    def work(first: int, count: int, _: Any) -> Any:
+        hidden = outputs_block(architecture, activations, np.uint64(seed), first, count, HIDDEN, columns) * factor
+        return net.readout_variance * np.einsum("mni,mnj->mij", hidden, hidden)
+
+    return np.concatenate(in_blocks(work, min(members, _PLAIN), threads=threads)) + net.sigma_b[-1] ** 2
+
+
+def _estimate(found: Any) -> Estimate:
+    return Estimate(found.packed, found.loading)
+
+
+def _fit_table(fits: list[tuple[str, list[tuple[int, float, float]]]]) -> Tabular:
+    rows = [
+        [label, str(terms), number(at_origin, 4), number(worst, 2)]
+        for label, entries in fits
+        for terms, at_origin, worst in entries
+    ]
+    return Tabular(
+        "space-dependence",
+        r"Space-dependent coupling $\lambda(y)=\sum_k\lambda_k (y/L)^{2k}$ fitted to the four-point functions of all tuples: "
+        r"$\lambda(0)$ and the largest residual relative to the largest deviation from the free theory.",
+        "llrr",
+        ["mesh", "terms", r"$\lambda(0)$", "largest residual"],
+        rows,
+    )
+
+
+def _note(scans: list[Scan], width: int, box: float) -> str:
+    parts = []
+    for scan in scans:
+        right = scan.exact[width, 6]
+        free = float(np.mean(scan.limit[6] / right))
+        first = float(np.mean(scan.theory.with_connected(scan.exact[width, 4] - scan.limit[4]) / right))
+        parts.append(f"{scan.label}: {free:.4f} and {first:.4f}")
+    return f"Six-point function at width {width}, free theory and first order in lambda over the exact one: {'; '.join(parts)}."
