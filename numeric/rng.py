@@ -28,6 +28,8 @@ PAIRS = 256
 """How many pairs of normals are made at a time, in memory that stays in the first cache."""
 _ELEVEN = np.uint64(11)
 _UNIT = 2.0**-53
+ACROSS = 256
+"""How many members are drawn side by side, one in each lane."""
 
 
 @inlined
@@ -81,6 +83,29 @@ def fill_normals(out, seed, member, stream):  # type: ignore[no-untyped-def]
     ``seed`` is a uint64; ``member`` and ``stream`` are non-negative integers.
     """
     fill_normals_through(out, np.empty((2, PAIRS)), seed, member, stream)
+
+
+@vectorised
+def fill_normals_across(out, scratch, first_pair, seed, first, stream):  # type: ignore[no-untyped-def]
+    """Fill out[i, l] with normal 2·first_pair + i of the stream of member first + l: an even number of rows, ACROSS members.
+
+    ``scratch`` is (2, ACROSS); ``first`` is a multiple of a power of two that no used member exceeds it by, so that the
+    members of a call share the high word of the counter.
+    """
+    key_0, key_1 = seed & _MASK, seed >> _SHIFT
+    high, low = np.uint64(first) >> _SHIFT, np.uint64(first) & _MASK
+    firsts, seconds = scratch[0], scratch[1]
+    for pair in range(out.shape[0] // 2):
+        block = np.uint64(first_pair + pair)
+        for lane in range(ACROSS):
+            w0, w1, w2, w3 = philox(block, np.uint64(stream), low + np.uint64(lane), high, key_0, key_1)
+            firsts[lane] = (np.float64(((w0 << _SHIFT) | w1) >> _ELEVEN) + 1.0) * _UNIT
+            seconds[lane] = np.float64(((w2 << _SHIFT) | w3) >> _ELEVEN) * _UNIT
+        cosines, sines = out[2 * pair], out[2 * pair + 1]
+        for lane in range(ACROSS):
+            radius = np.sqrt(-2.0 * log_normal(firsts[lane]))
+            cosine, sine = turn(seconds[lane])
+            cosines[lane], sines[lane] = radius * cosine, radius * sine
 
 
 @jit

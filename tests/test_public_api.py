@@ -11,6 +11,7 @@ import pytest
 import fieldflow
 
 PUBLIC = [
+    "Correlators",
     "CosNet",
     "Ensemble",
     "FiniteWidth",
@@ -26,6 +27,7 @@ PUBLIC = [
     "TrainingFlow",
     "Verdict",
     "catalog",
+    "correlators_of",
     "derive",
     "edge_of_chaos",
     "edge_of_chaos_curve",
@@ -37,6 +39,7 @@ PUBLIC = [
     "ntk",
     "prune",
     "run",
+    "sample_correlators",
     "verify",
     "write_paper",
 ]
