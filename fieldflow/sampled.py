@@ -91,8 +91,7 @@ def sample_correlators(
 ) -> Correlators:
     """Draw networks with one hidden layer and return their n-point functions, in memory that does not grow with their number.
 
-    The networks are those of ``Ensemble``: member m is a pure function of (seed, m).  Results are the same to the last bit
-    for any number of threads.
+    Member m is that of ``Ensemble``, a pure function of (seed, m); results are the same to the bit for any number of threads.
 
     Parameters
     ----------
@@ -101,14 +100,12 @@ def sample_correlators(
     points : array_like (m, d_in)
         1 <= m <= 16; points may repeat.
     members : int
-        How many networks.
     seed : int
     orders : sequence of int from 1 to 6
-        The moments up to the largest are kept; odd ones only if an odd order is asked for.
+        All moments up to the largest are kept; odd ones only if an odd order is asked for.
     threads : int, optional
     rao_blackwell : bool
-        Integrate the Gaussian read-out exactly: moments of f given the hidden layer instead of products of f, which has
-        the smaller variance and is faster.  Odd orders are then exactly zero.
+        Integrate the Gaussian read-out exactly (smaller variance, and faster); odd orders are then exactly zero.
     first : int
         The first member, a multiple of ``block``: runs over disjoint ranges ``merge``.
     block : int, optional
@@ -116,20 +113,15 @@ def sample_correlators(
     progress : bool
         Draw a bar on a terminal when it takes more than two seconds.
 
-    Returns
-    -------
-    Correlators
-
     Raises
     ------
     BadInput
         If an argument is not of the stated form, or sums overflow.
     Underpowered
-        With too few members for the order.
+        With too few members.
 
     >>> net = MLP(1, widths=(20,), activation="relu")
-    >>> found = sample_correlators(net, [[0.5], [1.0]], 4096, orders=(2, 4))
-    >>> found.connected(4).value.shape
+    >>> sample_correlators(net, [[0.5], [1.0]], 4096).connected(4).value.shape
     (2, 2, 2, 2)
     """
     x = _checked_points(net, points)
@@ -138,12 +130,11 @@ def sample_correlators(
     seed = inputs.integer("seed", seed, maximum=2**64 - 1)
     size = _checked_block(block, members, max(wanted))
     first = _checked_first(first, size)
-    given_hidden = bool(rao_blackwell)
-    odd = not given_hidden and any(order % 2 for order in wanted)
-    plan = moments.plan(len(x), odd, max(wanted), given_hidden)
-    drawing = partial(_network_tree, net, x, plan, given_hidden, seed, size)
+    odd = not rao_blackwell and any(order % 2 for order in wanted)
+    plan = moments.plan(len(x), odd, max(wanted), bool(rao_blackwell))
+    drawing = partial(_network_tree, net, x, plan, bool(rao_blackwell), seed, size)
     tree = drawing((first, first + members), checked_threads(threads), progress)
-    estimator = "moments given the hidden layer" if given_hidden else "moments"
+    estimator = "moments given the hidden layer" if rao_blackwell else "moments"
     origin = (net, tuple(map(tuple, x.tolist())))
     return _finite(Correlators(tree, len(x), max(wanted), odd, size, np.zeros(len(x)), seed, origin, estimator))
 
