@@ -235,6 +235,16 @@ class _ScalarPrinter(PythonCodePrinter):
     _print_OwenT = _print_NoncentralChiSquared = _print_Function
 
 
+class _VectorPrinter(_ScalarPrinter):
+    """The same with the functions of ``numeric.vectormath``, whose loops become vector code."""
+
+    def _print_vectorised(self, expr: Any) -> str:
+        return f"vectormath.{type(expr).__name__}({', '.join(map(self._print, expr.args))})"
+
+    _print_exp = _print_log = _print_log1p = _print_expm1 = _print_vectorised
+    _print_sin = _print_cos = _print_tanh = _print_erf = _print_vectorised
+
+
 def check_supported(expr: Any) -> None:
     """Raise NoClosedForm naming the first function that compiled code cannot evaluate."""
     for function in sorted(expr.atoms(sp.Function), key=str):
@@ -267,13 +277,16 @@ def _with_short_numbers(expr: Any) -> Any:
     return expr.xreplace({number: sp.Float(int(number.p) / int(number.q), precision=53) for number in long})
 
 
-def scalar_body(expr: Any, names: list[str], *, name: str = "evaluate") -> str:
-    """Return the lines of ``def evaluate(names): ...`` for a scalar expression, or for a list of them as a tuple."""
+def scalar_body(expr: Any, names: list[str], *, name: str = "evaluate", vector: bool = False) -> str:
+    """Return the lines of ``def evaluate(names): ...`` for a scalar expression, or for a list of them as a tuple.
+
+    ``vector``: with the functions of ``numeric.vectormath``, to be called in loops over arrays.
+    """
     exprs = [e.replace(_is_softplus, _stable_softplus) for e in (expr if isinstance(expr, list) else [expr])]
     for entry in exprs:
         check_supported(entry)
     exprs = [_with_short_numbers(entry) for entry in exprs]
-    printer = _ScalarPrinter({"fully_qualified_modules": True, "standard": "python3"})
+    printer = (_VectorPrinter if vector else _ScalarPrinter)({"fully_qualified_modules": True, "standard": "python3"})
     # Common parts of a Piecewise must stay in their branch where outside it they may not exist.
     branches = any(entry.has(sp.Piecewise) for entry in exprs) and not isinstance(expr, list)
     parts, results = ([], exprs) if branches else sp.cse(exprs, symbols=sp.numbered_symbols("_x"))

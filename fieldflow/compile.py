@@ -26,7 +26,7 @@ from scipy.special import cython_special
 
 from fieldflow import codegen, guarded, inputs, interval_code, quadrature_code
 from fieldflow.errors import BadInput, InaccurateResult
-from fieldflow.numeric.jit import cache_root, cached_in, digest_of, toolchain
+from fieldflow.numeric.jit import cache_root, cached_in, digest_of, source_digest, toolchain
 from fieldflow.python_quadrature import python_quadrature
 from fieldflow.symbolic import formula as formula_module
 from fieldflow.symbolic.activations import implemented
@@ -183,11 +183,13 @@ def compile_activation(expr: sp.Expr) -> Any:
 
     ``expr`` is an expression of ``symbols.z``.
     """
-    body = codegen.scalar_body(expr, [str(z)])
+    body = codegen.scalar_body(expr, [str(z)], vector=True)
     helpers, library = codegen.helpers_of(body)
     return _load(
         "\n".join([
+            f"# Calls numeric sources {source_digest()}",  # part of the content that names the module
             _header(library),
+            "from fieldflow.numeric import vectormath\n",
             _jitted(helpers),
             _jitted(body),
             "\ndef apply(values):\n    for i in range(values.size):\n        values[i] = evaluate(values[i])\n",

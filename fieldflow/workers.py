@@ -21,6 +21,7 @@ from fieldflow.errors import BadInput
 BLOCK = 64
 """Members per block, part of the definition of the numbers (blocks are reduced in index order)."""
 
+P = TypeVar("P")
 R = TypeVar("R")
 
 
@@ -60,11 +61,26 @@ def in_blocks(
     The work releases the GIL; BLAS is held to one thread so that sums have one order.  On Ctrl-C the running blocks
     are told to stop through ``stop`` and the interrupt is passed on.
     """
-    pieces = list(blocks(members))
+    return in_order(
+        lambda piece, stop: work(*piece, stop),
+        list(blocks(members)),
+        threads=threads,
+        progress=None if progress is None else lambda piece: progress(piece[1]),
+    )
+
+
+def in_order(
+    work: Callable[[P, NDArray[np.uint8]], R],
+    pieces: list[P],
+    *,
+    threads: int,
+    progress: Callable[[P], None] | None = None,
+) -> list[R]:
+    """Run ``work(piece, stop)`` over all pieces as ``in_blocks`` does; return the results in their order."""
     stop = np.zeros(1, np.uint8)
     with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(max_workers=threads) as pool:
-        jobs: list[Future[R]] = [pool.submit(work, first, count, stop) for first, count in pieces]
-        sizes = {job: count for job, (_, count) in zip(jobs, pieces, strict=True)}
+        jobs: list[Future[R]] = [pool.submit(work, piece, stop) for piece in pieces]
+        piece_of = dict(zip(jobs, pieces, strict=True))
         waiting: set[Future[R]] = set(jobs)
         try:
             while waiting:
@@ -72,7 +88,7 @@ def in_blocks(
                 for job in done:
                     job.result()
                     if progress is not None:
-                        progress(sizes[job])
+                        progress(piece_of[job])
         except BaseException:
             stop[0] = 1
             pool.shutdown(wait=True, cancel_futures=True)

@@ -20,6 +20,9 @@ import llvmlite
 import numba
 import numpy as np
 import scipy
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, overload
 
 
 def digest_of(parts: list[bytes]) -> str:
@@ -87,3 +90,63 @@ def jit(function: Callable[..., Any]) -> Callable[..., Any]:
     with cached_in(None if root is None else root / f"numeric-{source_digest()}") as possible:
         compiled: Callable[..., Any] = numba.njit(nogil=True, cache=possible)(function)
     return compiled
+
+
+def vectorised(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile ``function`` as ``jit`` does, with 1/0 = inf as in NumPy, so that LLVM turns its loops into vector code.
+
+    No fast-math flag at all: every operation is the one IEEE 754 defines and products are fused only where ``fma`` says
+    so.  The numbers therefore do not depend on whether a loop's vector body or its scalar remainder made them, nor on
+    the width of the machine's vectors.
+    """
+    root = cache_root()
+    with cached_in(None if root is None else root / f"numeric-{source_digest()}") as possible:
+        compiled: Callable[..., Any] = numba.njit(nogil=True, cache=possible, error_model="numpy")(function)
+    return compiled
+
+
+def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function of numbers as ``vectorised`` does, for use inside loops: always inlined into its callers.
+
+    LLVM would leave the longer ones as calls, and a loop with a call stays scalar.
+    """
+    compiled: Callable[..., Any] = numba.njit(nogil=True, error_model="numpy", forceinline=True)(function)
+    return compiled
+
+
+def fma(a: float, b: float, c: float) -> float:
+    """Return a·b + c; rounded once in compiled code, twice where Numba is switched off."""
+    return a * b + c
+
+
+def choose(condition: bool, a: float, b: float) -> float:
+    """Return a if ``condition`` else b; compiled to a selection, both being computed, and never to a branch."""
+    return a if condition else b
+
+
+@intrinsic
+def _fused(typing, a, b, c):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        double = ir.DoubleType()
+        function = builder.module.declare_intrinsic("llvm.fma", [double], ir.FunctionType(double, [double] * 3))
+        return builder.call(function, arguments)
+
+    return types.float64(types.float64, types.float64, types.float64), generate
+
+
+@intrinsic
+def _selected(typing, condition, a, b):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        return builder.select(*arguments)
+
+    return types.float64(types.boolean, types.float64, types.float64), generate
+
+
+@overload(fma)
+def _compiled_fma(a, b, c):  # type: ignore[no-untyped-def]
+    return lambda a, b, c: _fused(a, b, c)  # type: ignore[call-arg]
+
+
+@overload(choose)
+def _compiled_choose(condition, a, b):  # type: ignore[no-untyped-def]
+    return lambda condition, a, b: _selected(condition, a, b)  # type: ignore[call-arg]

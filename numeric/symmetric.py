@@ -31,14 +31,25 @@ def entries(size: int, rank: int) -> int:
     return comb(size + rank - 1, rank)
 
 
+def places(tuples: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """Return the position of sorted index tuples (…, rank) among all of them.
+
+    >>> bool((places(sorted_tuples(5, 3), 5) == np.arange(entries(5, 3))).all())
+    True
+    """
+    rank = tuples.shape[-1]
+    below = np.array([[comb(position + k, k + 1) for k in range(rank)] for position in range(size)], dtype=np.int64)
+    # Colexicographic rank of the mirrored tuple, counted from the end.
+    ranks = sum(below[size - 1 - tuples[..., rank - 1 - k], k] for k in range(rank))
+    found: NDArray[np.int64] = np.asarray(entries(size, rank) - 1 - ranks, dtype=np.int64)
+    return found
+
+
 @cache
 def _places(size: int, rank: int) -> NDArray[np.int64]:
     """Return the position of every index tuple among the sorted ones, shape (size,)·rank."""
-    below = np.array([[comb(position + k, k + 1) for k in range(rank)] for position in range(size)], dtype=np.int64)
-    grids = np.sort(np.indices((size,) * rank).reshape(rank, -1), axis=0)[::-1]
-    # Colexicographic rank of the mirrored tuple, counted from the end.
-    position = entries(size, rank) - 1 - sum(below[size - 1 - grids[k], k] for k in range(rank))
-    found: NDArray[np.int64] = np.asarray(position).reshape((size,) * rank)
+    tuples = np.sort(np.indices((size,) * rank).reshape(rank, -1), axis=0).T
+    found: NDArray[np.int64] = places(tuples, size).reshape((size,) * rank)
     found.setflags(write=False)
     return found
 

@@ -11,6 +11,7 @@ import pytest
 import fieldflow
 
 PUBLIC = [
+    "Correlators",
     "CosNet",
     "CosNetFlow",
     "Ensemble",
@@ -29,6 +30,7 @@ PUBLIC = [
     "Verdict",
     "catalog",
     "correlators",
+    "correlators_of",
     "coupling_formula",
     "couplings",
     "derive",
@@ -43,6 +45,7 @@ PUBLIC = [
     "ntk",
     "prune",
     "run",
+    "sample_correlators",
     "verify",
     "write_paper",
 ]
