@@ -28,6 +28,8 @@ _PUBLIC = {
     "PrunedFlow": "pruning",
     "prune": "pruning",
     "CosNet": "cosnet",
+    "connected": "cumulants",
+    "n_point": "cumulants",
     "MeanField": "meanfield",
     "edge_of_chaos": "meanfield",
     "edge_of_chaos_curve": "meanfield",

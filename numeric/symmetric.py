@@ -31,14 +31,26 @@ def entries(size: int, rank: int) -> int:
     return comb(size + rank - 1, rank)
 
 
+def positions(tuples: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """Return where sorted tuples (…, rank) stand in ``sorted_tuples``, shape (…).
+
+    >>> positions(np.array([[0, 1], [1, 1]]), 2).tolist()
+    [1, 2]
+    """
+    rank = tuples.shape[-1]
+    below = np.array([[comb(position + k, k + 1) for k in range(rank)] for position in range(size)], dtype=np.int64)
+    # Colexicographic rank of the mirrored tuple, counted from the end.
+    found = np.full(tuples.shape[:-1], entries(size, rank) - 1, dtype=np.int64)
+    for k in range(rank):
+        found -= below[size - 1 - tuples[..., rank - 1 - k], k]
+    return found
+
+
 @cache
 def _places(size: int, rank: int) -> NDArray[np.int64]:
     """Return the position of every index tuple among the sorted ones, shape (size,)·rank."""
-    below = np.array([[comb(position + k, k + 1) for k in range(rank)] for position in range(size)], dtype=np.int64)
-    grids = np.sort(np.indices((size,) * rank).reshape(rank, -1), axis=0)[::-1]
-    # Colexicographic rank of the mirrored tuple, counted from the end.
-    position = entries(size, rank) - 1 - sum(below[size - 1 - grids[k], k] for k in range(rank))
-    found: NDArray[np.int64] = np.asarray(position).reshape((size,) * rank)
+    grids = np.sort(np.indices((size,) * rank).reshape(rank, -1), axis=0)
+    found = positions(grids.T, size).reshape((size,) * rank)
     found.setflags(write=False)
     return found
 
