@@ -20,6 +20,7 @@ from fieldflow.npoint_moments import moments
 from fieldflow.numeric.partition_sums import partition_sum
 from fieldflow.numeric.symmetric import entries, sorted_tuples, unpacked
 from fieldflow.symbolic import cumulants
+from fieldflow.symbolic.finite_width import N
 from fieldflow.symbolic.formula import Formula
 from fieldflow.symbolic.partitions import LARGEST, set_partitions, sum_symbol, types
 from fieldflow.symbolic.symbols import sigma_w
@@ -176,8 +177,8 @@ def _of_mlp(net: MLP, points: Array, orders: tuple[int, ...], readout: ReadOut) 
         raise NoClosedForm(
             f"net: connected functions are derived for one hidden layer, got {net.hidden_layers}: only its units are independent"
         )
-    values = {cumulants.N: sp.Integer(net.finite_widths[0])}
-    values[sigma_w] = sp.sqrt(sp.Rational(net.readout_variance) * values[cumulants.N])
+    values = {N: sp.Integer(net.finite_widths[0])}
+    values[sigma_w] = sp.sqrt(sp.Rational(net.readout_variance) * values[N])
     size, top = len(points), max(orders)
     used = [k for k in range(1, top + 1) if readout.law == "fixed" or k % 2 == 0]
     hidden = {k: _scaled(moments(net, points, k), k, readout.normalisation) for k in used}
@@ -202,7 +203,8 @@ def _with_common_scale(given: dict[int, Array], size: int, moments_of_scale: tup
 def _scaled(values: Array, n: int, factors: Array | None) -> Array:
     if factors is None:
         return values
-    return values * np.prod(factors[sorted_tuples(len(factors), n)], axis=1)
+    scaled: Array = values * np.prod(factors[sorted_tuples(len(factors), n)], axis=1)
+    return scaled
 
 
 def _combined(

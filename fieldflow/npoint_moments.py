@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import sympy as sp
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from fieldflow.compile import compile_scalar
 from fieldflow.errors import BadInput, InaccurateResult, NoClosedForm
@@ -29,8 +30,8 @@ from fieldflow.symbolic.normal_form import STEP_NOISE, Monomial, Terms, normal_f
 _DIMENSIONS = 3
 """Of the span, up to which cones and quadratures are offered."""
 
-_STOP, _WANTED = 1e-13, 1e-10
-"""Relative change at which the quadrature ends, and above which it warns."""
+_STOP, _WANTED = 1e-11, 1e-10
+"""Relative change at which the quadrature ends (the last grid is then far better than that), and above which it warns."""
 
 
 class Exponentials(NamedTuple):
@@ -126,7 +127,7 @@ def _recognised(expr: sp.Expr) -> Family:
 def _one_sided(monomial: Monomial) -> bool:
     gate = monomial.gate
     at_zero = gate is None or (gate.noise == STEP_NOISE and gate.offset == 0)
-    return at_zero and monomial.alpha == 0 and monomial.beta == 0
+    return bool(at_zero and monomial.alpha == 0 and monomial.beta == 0)
 
 
 def _exponentials(terms: Terms) -> Exponentials:
@@ -194,7 +195,9 @@ def _spanned(net: MLP, points: Array, vectors: Array, family: Sides | Smooth, n:
 def _in_span(norms: Array, units: Array, activation: Activation, family: Sides | Smooth, n: int) -> Array:
     if isinstance(family, Sides):
         return _on_cones(norms, units, float(compile_scalar(activation.expr)(0.0)), family, n)
-    values, change = quadrature(compile_scalar(activation.expr), norms[:, None] * units, n, _STOP)
+    # Many small matrix products: threads would wait for each other, and change the last bits.
+    with threadpool_limits(limits=1, user_api="blas"):
+        values, change = quadrature(compile_scalar(activation.expr), norms[:, None] * units, n, _STOP)
     if not change <= _WANTED and np.all(np.isfinite(values)):
         warnings.warn(
             f"{activation.name}: quadrature of products of {n} factors changes by {change:.1e} (relative) on its finest grid",

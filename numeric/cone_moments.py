@@ -43,7 +43,8 @@ def cell_moments(cells: Cells, degree: int) -> Array:
                     total += power[i] * sums[_less(power, i, 1)][i]
             known[power] = total / (d * (d + 1))
     radial = 2.0 ** (degree / 2) * gamma((degree + 3) / 2) / gamma(1.5) / (4.0 * np.pi)
-    return radial * np.array([known[power] for power in powers(degree)])
+    found: Array = radial * np.array([known[power] for power in powers(degree)])
+    return found
 
 
 def _edge_sums(cells: Cells, degree: int) -> dict[Power, Array]:

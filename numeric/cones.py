@@ -73,7 +73,8 @@ def _frame() -> Array:
     first = np.array([[c1, -s1, 0.0], [s1, c1, 0.0], [0.0, 0.0, 1.0]])
     second = np.array([[1.0, 0.0, 0.0], [0.0, c2, -s2], [0.0, s2, c2]])
     third = np.array([[c3, -s3, 0.0], [s3, c3, 0.0], [0.0, 0.0, 1.0]])
-    return first @ second @ third
+    found: Array = first @ second @ third
+    return found
 
 
 _FRAME = _frame()

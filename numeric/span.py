@@ -15,7 +15,7 @@ from fieldflow.numeric.symmetric import positions, sorted_tuples
 
 Array = NDArray[np.float64]
 
-_RANK = 1e-13
+_RANK = 1e-14
 """Singular values of the unit vectors below which a direction is rounding."""
 
 _RANGE, _WIDER = 10.0, 0.15

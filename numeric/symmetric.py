@@ -57,7 +57,8 @@ def _places(size: int, rank: int) -> NDArray[np.int64]:
 
 def packed(tensor: Array) -> Array:
     """Return the entries of a symmetric tensor at sorted indices."""
-    return tensor[tuple(sorted_tuples(tensor.shape[0], tensor.ndim).T)]
+    found: Array = tensor[tuple(sorted_tuples(tensor.shape[0], tensor.ndim).T)]
+    return found
 
 
 def unpacked(values: Array, size: int, rank: int) -> Array:

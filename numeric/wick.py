@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]
-Values = NDArray[np.float64] | NDArray[np.complex128]
+
+_ROUNDING = 1e-15
+"""Eigenvalues of 1 - 2QA below which they are zero."""
 
 _MEMORY = 2**24
 """Numbers held at a time by the recursion over powers."""
@@ -59,36 +61,36 @@ def _plane_waves(covariance: Array, terms: Sequence[Exponential]) -> Array:
     return total
 
 
-def _tilted(covariance: Array, chosen: Sequence[Exponential]) -> Values:
+def _tilted(covariance: Array, chosen: Sequence[Exponential]) -> Complex:
     alpha = np.array([term.alpha for term in chosen])
     beta = np.array([term.beta for term in chosen])
+    law, weight = covariance, np.ones(len(covariance))
     if np.any(alpha):
         matrix = np.eye(len(alpha)) - 2.0 * covariance * alpha
-        law = np.linalg.solve(matrix, covariance)
         # The eigenvalues of 1 - 2QA are those of 1 - 2Q^½AQ^½, real; one that is not positive means a divergence.
         values = np.linalg.eigvals(matrix).real
-        with np.errstate(divide="ignore", invalid="ignore"):
-            weight = np.where(np.min(values, axis=1) > 0.0, np.prod(np.abs(values), axis=1) ** -0.5, np.inf)
-    else:
-        law, weight = covariance, np.ones(len(covariance))
-    law = 0.5 * (law + np.swapaxes(law, 1, 2))
-    mean = law @ beta
+        finite = np.min(values, axis=1) > _ROUNDING
+        matrix[~finite] = np.eye(len(alpha))
+        solved = np.linalg.solve(matrix, covariance)
+        law = 0.5 * (solved + np.swapaxes(solved, 1, 2))
+        weight = np.where(finite, 1.0 / np.sqrt(np.prod(np.where(finite[:, None], values, 1.0), axis=1)), np.inf)
+    mean = law.astype(np.complex128) @ beta.astype(np.complex128)
     with np.errstate(over="ignore", invalid="ignore"):
         factor = weight * np.exp(0.5 * (mean @ beta))
-        found: Values = factor * _polynomials(mean, law, [term.polynomial for term in chosen])
+        found: Complex = factor * _polynomials(mean, law, [term.polynomial for term in chosen])
     return found
 
 
-def _polynomials(mean: Values, law: Array, polynomials: Sequence[tuple[complex, ...]]) -> Values:
+def _polynomials(mean: Complex, law: Array, polynomials: Sequence[tuple[complex, ...]]) -> Complex:
     """Return E[Π P_i(z_i)] for z ~ N(mean, law), shapes (tuples, n) and (tuples, n, n)."""
     states = prod(len(polynomial) for polynomial in polynomials)
     step = max(1, _MEMORY // states)
     parts = []
     for start in range(0, len(mean), step):
         powers = _Powers(mean[start : start + step], law[start : start + step])
-        total: Values = np.zeros(len(powers.mean), dtype=np.complex128)
+        total = np.zeros(len(powers.mean), dtype=np.complex128)
         for weight, power in _expanded(polynomials):
-            total = total + weight * powers.moment(power)
+            total += weight * powers.moment(power)
         parts.append(total)
     return np.concatenate(parts)
 
@@ -103,11 +105,11 @@ def _expanded(polynomials: Sequence[tuple[complex, ...]]) -> Iterator[tuple[comp
 class _Powers:
     """Moments E[Π z_i^{k_i}] of one Gaussian law per tuple, each computed once."""
 
-    def __init__(self, mean: Values, law: Array) -> None:
+    def __init__(self, mean: Complex, law: Array) -> None:
         self.mean, self.law = mean, law
-        self.known: dict[tuple[int, ...], Values] = {(0,) * mean.shape[1]: np.ones(len(mean))}
+        self.known: dict[tuple[int, ...], Complex] = {(0,) * mean.shape[1]: np.ones(len(mean), dtype=np.complex128)}
 
-    def moment(self, power: tuple[int, ...]) -> Values:
+    def moment(self, power: tuple[int, ...]) -> Complex:
         if power not in self.known:
             i = next(place for place, k in enumerate(power) if k)
             lowered = _less(power, i)

@@ -6,8 +6,8 @@ vanish if w is even.  A random scale s shared by all units (w_i = √s g_i) brea
 cumulance then sums over partitions once more.
 """
 
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from itertools import combinations
 
 import sympy as sp
@@ -194,10 +194,17 @@ def common_scale(n: int) -> Formula:
 
 _EVEN = (2, 4, 6, 8)
 
+
+def _named(
+    build: Callable[..., Formula], prefix: str, suffix: str, orders: Sequence[int], *more: str
+) -> dict[str, Callable[[], Formula]]:
+    return {f"cumulants.{prefix}{n}{suffix}": partial(build, n, *more) for n in orders}
+
+
 FORMULAS: dict[str, Callable[[], Formula]] = {
-    **{f"cumulants.G{n}": lambda n=n: connected(n) for n in _EVEN},
-    **{f"cumulants.G{n}_signs": lambda n=n: connected(n, "signs") for n in _EVEN[1:]},
-    **{f"cumulants.G{n}_fixed": lambda n=n: connected(n, "fixed") for n in (2, 3, 4, 5, 6)},
-    **{f"cumulants.moment{n}": lambda n=n: moment(n) for n in _EVEN[1:]},
-    **{f"cumulants.common_scale{n}": lambda n=n: common_scale(n) for n in _EVEN[1:]},
+    **_named(connected, "G", "", _EVEN),
+    **_named(connected, "G", "_signs", _EVEN[1:], "signs"),
+    **_named(connected, "G", "_fixed", (2, 3, 4, 5, 6), "fixed"),
+    **_named(moment, "moment", "", _EVEN[1:]),
+    **_named(common_scale, "common_scale", "", _EVEN[1:]),
 }

@@ -158,7 +158,9 @@ def main():
     mp.dps = 22
     for name, sigma in SMOOTH.items():
         for vectors in (FLAT, FLAT[:2]):
-            coarse, fine = (trapezoid(sigma, exact(vectors), count, mpf(reach)) for count, reach in ((110, 11), (160, "11.5")))
+            coarse, fine = (
+                trapezoid(sigma, exact(vectors), count, mpf(reach)) for count, reach in ((110, 11), (160, "11.5"))
+            )
             if abs(coarse - fine) > mpf(10) ** -15:
                 raise ArithmeticError(f"{name}: the two grids differ by {coarse - fine}")
             entries.append(entry(name, f"plane, {len(vectors)}", vectors, fine))
