@@ -89,7 +89,7 @@ def connected(
     ((2, 2, 2, 2), 0.375)
     """
     mesh, order, law = _checked(net, points, n, readout, scale_moments, normalisation)
-    return unpacked(_family(net)(net, mesh, (order,), law)[order], len(mesh), order)
+    return _dense(_family(net)(net, mesh, (order,), law)[order], len(mesh), order)
 
 
 def n_point(
@@ -117,7 +117,13 @@ def n_point(
     tensors = _family(net)(net, mesh, orders, law)
     with deriving():
         formula = cumulants.moment(order, even=even)
-    return unpacked(_combined(formula, "G", tensors, len(mesh), order, {}), len(mesh), order)
+    return _dense(_combined(formula, "G", tensors, len(mesh), order, {}), len(mesh), order)
+
+
+def _dense(values: Array, size: int, n: int) -> Array:
+    if not np.all(np.isfinite(values)):
+        raise BadInput(f"points: products of {n} field values exceed the range of floats")
+    return unpacked(values, size, n)
 
 
 def _checked(
@@ -215,7 +221,8 @@ def _combined(
     for kind in types(n):
         weight = sp.diff(formula.expr, sum_symbol(letter, kind)).subs(values)
         if weight != 0:
-            total += float(weight) * partition_sum(set_partitions(n)[kind], tensors, size, n)
+            with np.errstate(over="ignore", invalid="ignore"):
+                total += float(weight) * partition_sum(set_partitions(n)[kind], tensors, size, n)
     return total
 
 

@@ -81,13 +81,14 @@ def moments(net: MLP, points: Array, n: int) -> Array:
     with deriving():
         family = _family(activation.expr)
     vectors = hidden_vectors(net, points)
-    if isinstance(family, Exponentials):
-        chosen = vectors[sorted_tuples(len(vectors), n)]
-        found = gaussian_products(chosen @ np.swapaxes(chosen, 1, 2), family.terms)
-    elif isinstance(family, Kinked):
-        found = _kernel(net, points, n)
-    else:
-        found = _spanned(net, points, vectors, family, n)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if isinstance(family, Exponentials):
+            chosen = vectors[sorted_tuples(len(vectors), n)]
+            found = gaussian_products(chosen @ np.swapaxes(chosen, 1, 2), family.terms)
+        elif isinstance(family, Kinked):
+            found = _kernel(net, points, n)
+        else:
+            found = _spanned(net, points, vectors, family, n)
     if not np.all(np.isfinite(found)):
         raise BadInput(
             f"activation: the expectation of {n} factors of {activation.name} is infinite or exceeds the range of floats"

@@ -31,7 +31,7 @@ class Exponential(NamedTuple):
 
 
 def gaussian_products(covariance: Array, terms: Sequence[Exponential]) -> Array:
-    """Return E[σ(z_1)…σ(z_n)], σ = Re Σ terms (real in sum), for each covariance (tuples, n, n); inf where it diverges.
+    """Return E[σ(z_1)…σ(z_n)], σ = Re Σ terms (real in sum), for each covariance (tuples, n, n); not finite where it diverges.
 
     >>> square = [Exponential(0.0, 0.0, (0.0, 0.0, 1.0))]
     >>> gaussian_products(np.ones((1, 2, 2)), square).tolist()

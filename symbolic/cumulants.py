@@ -15,12 +15,14 @@ import sympy as sp
 from fieldflow.symbolic.finite_width import N
 from fieldflow.symbolic.formula import Formula, Step, definition, step
 from fieldflow.symbolic.partitions import Type, count, set_partitions, sum_symbol, types
+from fieldflow.symbolic.reference import Reference
 from fieldflow.symbolic.symbols import sigma_w
 
 _t = sp.Symbol("t", real=True)
 READOUTS: dict[str, sp.Expr] = {"gaussian": sp.exp(_t**2 / 2), "signs": sp.cosh(_t), "fixed": sp.exp(_t)}
 """E[e^{tw}] of a read-out weight in units of its root mean square: N(0, 1), ±1 with equal odds, always 1."""
 
+_SOURCE = Reference("howard2024bayesian", "Eq. (43)")
 _UNITS = "one hidden layer of N independent units; H_42: sum over the splits of the points into blocks of 4 and 2 of <hhhh><hh>"
 _SHARED = "read-out weights sqrt(s) g_i with one s > 0 per network, m_j = E s^j; G_22: sum over pairings, at s = 1"
 
@@ -92,7 +94,7 @@ def connected(n: int, readout: str = "gaussian") -> Formula:
     return Formula(
         name=_name("G", readout, n), lhs=lhs, expr=expr,
         args=(*(sum_symbol("H", kind) for kind in unit), sigma_w, N), domain=_UNITS, validity="exact at any width",
-        derived_from=("cumulants of independent variables add", "ln of the moment generating function"),
+        references=(_SOURCE,), derived_from=("cumulants of independent variables add", "ln of the moment generating function"),
         steps=(
             definition(one, bracket, "one unit, w of unit variance: sum over set partitions, weight (-1)^(k-1) (k-1)!"),
             step(_logarithm(moments, n), _together(bracket, "H", h, n), "all points coincide: the series of ln E exp(t w h)"),

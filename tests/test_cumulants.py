@@ -174,6 +174,13 @@ def test_one_point_by_hand_at_order_eight():
     assert abs(ff.n_point(net, [[1.0]], 8).item() / (105 * 105 / 2) - 1.0) < 1e-13
 
 
+@pytest.mark.parametrize("name", ["relu", "step", "cos", "tanh", "identity"])
+def test_no_input_and_no_bias_leaves_the_value_at_zero(name):
+    net = ff.MLP(2, widths=(1,), activation=name)
+    at_zero = float(net.activation[0].expr.subs(z, 0))
+    np.testing.assert_allclose(moments(net, np.zeros((2, 2)), 4), at_zero**4, rtol=1e-15)
+
+
 # Other read-outs
 
 
@@ -274,6 +281,7 @@ MLPS = {
         ("good", [1.0], {}, BadInput, r"points: expected shape \(n, 1\)"),
         ("good", [[1.0, 2.0]], {}, BadInput, r"points: expected shape \(n, 1\)"),
         ("good", [[1e200]], {}, BadInput, "points: .*squared norm"),
+        ("good", [[1e100]], {}, BadInput, "range of floats"),
         ("good", np.ones((1000, 1)), {"n": 8}, BadInput, "memory"),
         ("good", [[1.0]], {"readout": "uniform"}, BadInput, "readout: expected one of gaussian, signs, fixed"),
         ("good", [[1.0]], {"readout": "fixed", "scale_moments": (1.0, 1.0)}, BadInput, "scale_moments: .*fixed"),
