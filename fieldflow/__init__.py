@@ -32,6 +32,8 @@ _PUBLIC = {
     "prune": "pruning",
     "CosNet": "cosnet",
     "CosNetFlow": "cosnet_flow",
+    "connected": "cumulants",
+    "n_point": "cumulants",
     "MeanField": "meanfield",
     "edge_of_chaos": "meanfield",
     "edge_of_chaos_curve": "meanfield",

@@ -16,7 +16,7 @@ from fieldflow.inputs import Array
 from fieldflow.memory import require
 from fieldflow.numeric import dyadic, moments
 from fieldflow.numeric.jackknife import Jackknife, delete_one_group
-from fieldflow.numeric.symmetric import entries, places, unpacked
+from fieldflow.numeric.symmetric import entries, positions, unpacked
 from fieldflow.prediction import Measurement
 
 
@@ -69,7 +69,7 @@ class CorrelatorEstimate:
         if len(found) != self.order:
             raise BadInput(f"index: expected {self.order} indices, got {len(found)}")
         checked = [inputs.integer(f"index[{i}]", k, maximum=self.points - 1) for i, k in enumerate(found)]
-        place = int(places(np.sort(np.array(checked, dtype=np.int64)), self.points))
+        place = int(positions(np.sort(np.array(checked, dtype=np.int64)), self.points))
         error = float(np.linalg.norm(self.loading[:, place]))
         return Measurement(float(self.packed[place]), error, self.n, seed=self.seed, estimator=self.estimator)
 

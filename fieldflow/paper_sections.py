@@ -75,7 +75,7 @@ SECTIONS = (
         "Actions and couplings",
         r"The cumulants of a network at finite width are the connected correlators of a field theory; its couplings follow "
         r"order by order in $1/N$.",
-        ("action", "cumulant", "nnqft"),
+        ("action", "cumulants", "nnqft"),
     ),
 )
 

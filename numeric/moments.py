@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldflow.numeric.jit import fma, vectorised
-from fieldflow.numeric.symmetric import entries, places, sorted_tuples
+from fieldflow.numeric.symmetric import entries, positions, sorted_tuples
 
 HIGHEST = 6
 Array = NDArray[np.float64]
@@ -55,7 +55,7 @@ def _splits(points: int, degree: int, kept: tuple[int, ...]) -> Indices:
     """Return the rows (of the ``kept`` positions, of the others) of every sorted tuple, shape (entries, 2)."""
     tuples = sorted_tuples(points, degree)
     others = [k for k in range(degree) if k not in kept]
-    return np.column_stack([places(tuples[:, list(kept)], points), places(tuples[:, others], points)])
+    return np.column_stack([positions(tuples[:, list(kept)], points), positions(tuples[:, others], points)])
 
 
 @cache

@@ -31,25 +31,26 @@ def entries(size: int, rank: int) -> int:
     return comb(size + rank - 1, rank)
 
 
-def places(tuples: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    """Return the position of sorted index tuples (…, rank) among all of them.
+def positions(tuples: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """Return where sorted tuples (…, rank) stand in ``sorted_tuples``, shape (…).
 
-    >>> bool((places(sorted_tuples(5, 3), 5) == np.arange(entries(5, 3))).all())
-    True
+    >>> positions(np.array([[0, 1], [1, 1]]), 2).tolist()
+    [1, 2]
     """
     rank = tuples.shape[-1]
     below = np.array([[comb(position + k, k + 1) for k in range(rank)] for position in range(size)], dtype=np.int64)
     # Colexicographic rank of the mirrored tuple, counted from the end.
-    ranks = sum(below[size - 1 - tuples[..., rank - 1 - k], k] for k in range(rank))
-    found: NDArray[np.int64] = np.asarray(entries(size, rank) - 1 - ranks, dtype=np.int64)
+    found = np.full(tuples.shape[:-1], entries(size, rank) - 1, dtype=np.int64)
+    for k in range(rank):
+        found -= below[size - 1 - tuples[..., rank - 1 - k], k]
     return found
 
 
 @cache
 def _places(size: int, rank: int) -> NDArray[np.int64]:
     """Return the position of every index tuple among the sorted ones, shape (size,)·rank."""
-    tuples = np.sort(np.indices((size,) * rank).reshape(rank, -1), axis=0).T
-    found: NDArray[np.int64] = places(tuples, size).reshape((size,) * rank)
+    grids = np.sort(np.indices((size,) * rank).reshape(rank, -1), axis=0)
+    found = positions(grids.T, size).reshape((size,) * rank)
     found.setflags(write=False)
     return found
 
@@ -72,5 +73,4 @@ def unpacked(values: Array, size: int, rank: int) -> Array:
 
 def multiplicities(size: int, rank: int) -> Array:
     """Return how many index tuples of the dense tensor share each packed entry."""
-    found: Array = np.bincount(_places(size, rank).reshape(-1)).astype(np.float64)
-    return found
+    return np.bincount(_places(size, rank).reshape(-1)).astype(np.float64)

@@ -11,6 +11,7 @@ from sympy.printing.precedence import PRECEDENCE
 
 from fieldflow.symbolic import symbols as calling
 from fieldflow.symbolic.errors import BadInput
+from fieldflow.symbolic.partitions import printed_sums
 
 _NAMES = {
     "q11": "q_{11}",
@@ -78,6 +79,7 @@ _NAMES = {
     "dlogI_dlogL": r"\frac{\partial \ln I}{\partial \ln L}",
     "rho_minus": r"|x - x'|",
     "rho_plus": r"|x + x'|",
+    **printed_sums(),
 }
 """Symbols whose calling name is not what one prints."""
 

@@ -10,7 +10,7 @@ import fieldflow as ff
 from fieldflow.numeric import dyadic, moments, npoint, rng
 from fieldflow.numeric.ensemble import outputs_block
 from fieldflow.numeric.jackknife import delete_one_group
-from fieldflow.numeric.symmetric import places, sorted_tuples
+from fieldflow.numeric.symmetric import positions, sorted_tuples
 
 POINTS = 3
 
@@ -49,7 +49,8 @@ def test_sums_over_all_pairings():
     for n, ways in ((2, 1), (4, 3), (6, 15)):
         for place, legs in enumerate(sorted_tuples(POINTS, n)):
             terms = [
-                np.prod([pairs[places(np.array(pair), POINTS)] for pair in way], axis=0) for way in pairings(list(legs))
+                np.prod([pairs[positions(np.array(pair), POINTS)] for pair in way], axis=0)
+                for way in pairings(list(legs))
             ]
             assert len(terms) == ways
             assert found[n][place] == pytest.approx(np.sum(terms), rel=1e-12, abs=1e-12)
@@ -74,7 +75,7 @@ def test_cumulants_by_set_partitions():
         for place, legs in enumerate(sorted_tuples(POINTS, n)):
             expected = 0.0
             for parts in set_partitions(list(legs)):
-                sizes = [given[len(part)][places(np.sort(part), POINTS)] for part in parts]
+                sizes = [given[len(part)][positions(np.sort(part), POINTS)] for part in parts]
                 expected += (-1) ** (len(parts) - 1) * math.factorial(len(parts) - 1) * np.prod(sizes)
             assert found[n][place] == pytest.approx(expected, rel=1e-11, abs=1e-11)
 
