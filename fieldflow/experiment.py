@@ -13,6 +13,7 @@ from fieldflow import inputs
 from fieldflow.complaints import first_complaint
 from fieldflow.errors import BadInput
 from fieldflow.schema import Section
+from fieldflow.studies.actions import ActionStudy
 from fieldflow.studies.cosnet import CosNetStudy
 from fieldflow.studies.diagram import DiagramStudy
 from fieldflow.studies.factorised import FactorisedStudy
@@ -34,6 +35,7 @@ SHIPPED = (
     "cosnet-3d",
     "finite-width",
     "pruning",
+    "actions",
 )
 
 KINDS: Mapping[str, type[Study]] = {
@@ -44,6 +46,7 @@ KINDS: Mapping[str, type[Study]] = {
     "cosnet": CosNetStudy,
     "finite-width": FiniteWidthStudy,
     "pruning": PruningStudy,
+    "actions": ActionStudy,
 }
 """The value of ``kind`` in a file (default: shell) and what it is validated against."""
 

@@ -28,6 +28,7 @@ from fieldflow.symbolic import (
     fisher,
     fisher_laws,
     fisher_unit,
+    flow_action,
     gaussian,
     gaussnet,
     homogeneous,
@@ -94,6 +95,7 @@ _BUILDERS: dict[str, Callable[[], Formula]] = {
         optimal,
         pruning,
         inverse_rules,
+        flow_action,
     )
     for name, builder in module.FORMULAS.items()
 }

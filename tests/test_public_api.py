@@ -14,6 +14,7 @@ PUBLIC = [
     "CosNet",
     "Ensemble",
     "FiniteWidth",
+    "FlowAction",
     "LinearRG",
     "LowerLayers",
     "MLP",
