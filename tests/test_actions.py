@@ -173,16 +173,16 @@ def test_errors_are_the_spread_between_seeds(mode):
     x = np.array([[0.4, -1.0, 0.3], [1.3, 0.2, -0.5]])
     mesh = np.array([[1.0, 1.0, -0.5], [-1.0, 0.4, 1.2]])
     found = []
-    for seed in range(16):
+    for seed in range(12):
         flow = ff.TrainingFlow(net, x, [1.0, -0.5], learning_rate=0.4, steps=10)
         shell = ff.ShellFlow(flow, fisher=mesh, mode=mode, samples=1024, seed=seed)
         assert shell.method == "quasi-Monte Carlo"
-        found.append(ff.FlowAction(ff.FiniteWidth(shell, samples=4096, seed=100 + seed), mesh, 0.4).coefficients())
+        found.append(ff.FlowAction(ff.FiniteWidth(shell, samples=2048, seed=100 + seed), mesh, 0.4).coefficients())
     for r in (1, 2, 3, 4):
         values = np.array([entry[r].value[(0,) * r] for entry in found])
         claimed = np.sqrt(np.mean([entry[r].std_error[(0,) * r] ** 2 for entry in found]))
         ratio = values.std(ddof=1) / claimed
-        low, high = np.sqrt(stats.chi2.ppf([1e-5, 1 - 1e-5], 15) / 15)
+        low, high = np.sqrt(stats.chi2.ppf([1e-5, 1 - 1e-5], 11) / 11)
         assert low < ratio < high
 
 
@@ -305,9 +305,8 @@ def test_pairings_left_out_turn_red(tmp_path, monkeypatch):
     monkeypatch.setattr("fieldflow.finite_width.compiled", broken)
     found = statuses(run(loaded(tmp_path, text()), threads=2))
     red = {name for name, status in found.items() if status == "disagrees"}
-    assert red == {f"relu/{name}-{flow}" for name in ("g2", "g4", "quadratic") for flow in ("training", "shell")} | {
-        "relu/initial"
-    }
+    along = {f"relu/{name}-{flow}" for name in ("g2", "g4", "quadratic") for flow in ("training", "shell")}
+    assert red == along | {"relu/initial-g1g2", "relu/initial-g3g4"}
 
 
 @pytest.mark.parametrize(
