@@ -22,6 +22,7 @@ _PUBLIC = {
     "ShellFlow": "shell",
     "LinearRG": "brg",
     "FiniteWidth": "finite_width",
+    "FlowAction": "flow_action",
     "LowerLayers": "lower_layers",
     "Ensemble": "ensemble",
     "sample_correlators": "sampled",

@@ -13,6 +13,7 @@ from fieldflow import inputs
 from fieldflow.complaints import first_complaint
 from fieldflow.errors import BadInput
 from fieldflow.schema import Section
+from fieldflow.studies.actions import ActionStudy
 from fieldflow.studies.cosnet import CosNetStudy
 from fieldflow.studies.diagram import DiagramStudy
 from fieldflow.studies.factorised import FactorisedStudy
@@ -38,6 +39,7 @@ SHIPPED = (
     "nnqft-relu",
     "nnqft-erf",
     "nnqft-gauss",
+    "actions",
 )
 
 KINDS: Mapping[str, type[Study]] = {
@@ -49,6 +51,7 @@ KINDS: Mapping[str, type[Study]] = {
     "finite-width": FiniteWidthStudy,
     "pruning": PruningStudy,
     "nnqft": NNQFTStudy,
+    "actions": ActionStudy,
 }
 """The value of ``kind`` in a file (default: shell) and what it is validated against."""
 

@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fieldflow import inputs
+from fieldflow import inputs, memory
 from fieldflow.errors import BadInput, NoClosedForm
 from fieldflow.flow import TrainingFlow
 from fieldflow.formulas import compiled
 from fieldflow.inputs import Array
 from fieldflow.kernels import nngp
 from fieldflow.numeric import jets
-from fieldflow.numeric.quadrature import gaussian_replicates
+from fieldflow.numeric.quadrature import REPLICATES, gaussian_replicates
 from fieldflow.shell import ShellFlow
 
 
@@ -36,6 +36,24 @@ class Corrections(NamedTuple):
     third_cumulant: Coefficient
     fourth_cumulant: Coefficient
     spread_of_means: Coefficient
+
+
+class Cumulants(NamedTuple):
+    """N times the deviation of mean (m,) and covariance (m, m) from infinite width, N κ₃ (m, m, m) and N κ₄ (m, m, m, m)."""
+
+    mean: Coefficient
+    covariance: Coefficient
+    third: Coefficient
+    fourth: Coefficient
+
+
+class Tensors(NamedTuple):
+    """The values behind ``Cumulants``, with leading axes (replicates, cutoffs)."""
+
+    mean: Array
+    covariance: Array
+    third: Array
+    fourth: Array
 
 
 class Kernels(NamedTuple):
@@ -108,6 +126,47 @@ class FiniteWidth:
         error, value = found.std(axis=0, ddof=1) / np.sqrt(len(found)), found.mean(axis=0)
         parts = (Coefficient(value[:, i], error[:, i]) for i in range(value.shape[1]))
         return Corrections(*(Coefficient(part.value[0], part.std_error[0]) if scalar else part for part in parts))
+
+    def cumulants(self, x: Any, cutoff: Any = 0.0) -> Cumulants:
+        """Return N times the deviations of the joint law on a mesh from that of infinite width, to order 1/N.
+
+        Formulas ``finite_width.mean``, ``finite_width.variance``, ``finite_width.kappa3`` and ``finite_width.kappa4`` at
+        N = 1: connected correlators of equation (56) of arXiv:2405.17538, fully symmetric.
+
+        Parameters
+        ----------
+        x : array_like (m, d_in)
+        cutoff : float or array_like (cutoffs,)
+            An array adds a leading axis to every tensor.
+
+        Returns
+        -------
+        Cumulants
+            Values and standard errors.
+
+        Raises
+        ------
+        BadInput
+
+        >>> from fieldflow import MLP
+        >>> flow = TrainingFlow(MLP(1, depth=1, activation="relu"), [[1.0]], [1.0], learning_rate=0.5, steps=3)
+        >>> FiniteWidth(flow).cumulants([[1.0], [-2.0]], [0.0, 0.5]).third.value.shape
+        (2, 2, 2, 2)
+        """
+        x = inputs.points("x", x, self.shell.net.d_in)
+        grid, scalar = inputs.cutoffs(cutoff)
+        parts = [
+            Coefficient(value.mean(axis=0), value.std(axis=0, ddof=1) / np.sqrt(len(value)))
+            for value in self.replicates(x, grid)
+        ]
+        return Cumulants(*(Coefficient(part.value[0], part.std_error[0]) if scalar else part for part in parts))
+
+    def replicates(self, x: Array, cutoffs: Array) -> Tensors:
+        """Return what ``cumulants`` averages: independent replicates, (replicates, cutoffs, m, ...)."""
+        m, neurons = len(x), self.samples
+        memory.require(8 * (2 * REPLICATES * len(cutoffs) * m**4 + neurons * m * m), f"fourth cumulants on {m} points")
+        found = [[_joint_averages(slopes) for slopes in row] for row in self._neurons(x, cutoffs)]
+        return Tensors(*(np.array([[entry[i] for entry in row] for row in found]) for i in range(4)))
 
     def kernels(self, x: Array, cutoffs: Array) -> Kernels:
         """Return K (m, m) and K_> (cutoffs, m, m) at infinite width, without biases; rows: training inputs, then x."""
@@ -187,3 +246,19 @@ def _averaged(slopes: Slopes) -> Array:
         square,
     )
     return np.array([np.mean(field, axis=0) for field in fields])
+
+
+def _joint_averages(slopes: Slopes) -> tuple[Array, Array, Array, Array]:
+    """Return the averages over neurons behind the fields of ``Cumulants``, at all tuples of points."""
+    count, m = slopes.mean.shape
+    pairs = slopes.covariance.reshape(count, m * m)
+    spread = slopes.mean.T @ slopes.mean / count
+    mixed = (slopes.mean.T @ pairs / count).reshape(m, m, m)
+    products = (pairs.T @ pairs / count).reshape(m, m, m, m)
+    # The pairings of kappa3 are 1|23, 2|13, 3|12, those of kappa4 12|34, 13|24, 14|23.
+    return (
+        compiled("finite_width.mean")(slopes.mean_twice.mean(axis=0), 1.0),
+        compiled("finite_width.variance")(spread, slopes.covariance_twice.mean(axis=0), 1.0),
+        compiled("finite_width.kappa3")(mixed, mixed.transpose(1, 0, 2), mixed.transpose(1, 2, 0), 1.0),
+        compiled("finite_width.kappa4")(products, products.transpose(0, 2, 1, 3), products.transpose(0, 2, 3, 1), 1.0),
+    )

@@ -29,6 +29,7 @@ from fieldflow.symbolic import (
     fisher,
     fisher_laws,
     fisher_unit,
+    flow_action,
     gaussian,
     gaussnet,
     homogeneous,
@@ -98,6 +99,7 @@ _BUILDERS: dict[str, Callable[[], Formula]] = {
         pruning,
         inverse_rules,
         nnqft,
+        flow_action,
     )
     for name, builder in module.FORMULAS.items()
 }

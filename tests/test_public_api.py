@@ -16,6 +16,7 @@ PUBLIC = [
     "CosNetFlow",
     "Ensemble",
     "FiniteWidth",
+    "FlowAction",
     "LinearRG",
     "LowerLayers",
     "MLP",

@@ -70,7 +70,7 @@ def given_hidden(
     def work(first: int, count: int, stop: NDArray[np.uint8]) -> list[Array]:
         if stop[0]:
             return []
-        own = [_grams(leg, cutoffs, width, seed, index) for index in range(first, first + count)]
+        own = [grams(leg, cutoffs, width, seed, index) for index in range(first, first + count)]
         whole, stiff = np.array([entry[0] for entry in own]), np.swapaxes(np.array([entry[1] for entry in own]), 0, 1)
         slopes = law.slopes(kernels, whole, stiff)
         mean, variance = _law(leg, whole, stiff, law.shell.mode)
@@ -85,7 +85,7 @@ def given_hidden(
     return Members(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def _grams(leg: Leg, cutoffs: Array, width: int, seed: int, index: int) -> tuple[Array, Array]:
+def grams(leg: Leg, cutoffs: Array, width: int, seed: int, index: int) -> tuple[Array, Array]:
     """Return the member's own K (m, m) and K_> (cutoffs, m, m)."""
     features, diagonal = leg.features(width, seed, index)
     kept = [features * (diagonal >= cutoff)[:, None] for cutoff in cutoffs]
