@@ -45,6 +45,9 @@ _PUBLIC = {
     "couplings": "action",
     "correlators": "action",
     "diagrams": "diagram",
+    "Reweighted": "reweighting",
+    "Perturbation": "perturbation",
+    "nuts": "hamiltonian",
     "errors": "errors",
 }
 

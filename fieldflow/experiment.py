@@ -17,6 +17,7 @@ from fieldflow.studies.cosnet import CosNetStudy
 from fieldflow.studies.diagram import DiagramStudy
 from fieldflow.studies.factorised import FactorisedStudy
 from fieldflow.studies.finite_width import FiniteWidthStudy
+from fieldflow.studies.phi4 import Phi4Study
 from fieldflow.studies.pruning import PruningStudy
 from fieldflow.studies.shared import SharedStudy
 from fieldflow.studies.shell import ShellStudy
@@ -34,6 +35,7 @@ SHIPPED = (
     "cosnet-3d",
     "finite-width",
     "pruning",
+    "phi4",
 )
 
 KINDS: Mapping[str, type[Study]] = {
@@ -44,6 +46,7 @@ KINDS: Mapping[str, type[Study]] = {
     "cosnet": CosNetStudy,
     "finite-width": FiniteWidthStudy,
     "pruning": PruningStudy,
+    "phi4": Phi4Study,
 }
 """The value of ``kind`` in a file (default: shell) and what it is validated against."""
 

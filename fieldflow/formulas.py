@@ -24,6 +24,7 @@ from fieldflow.symbolic import (
     cosnet_propagator,
     cosnet_shell,
     degraded,
+    design,
     finite_width,
     fisher,
     fisher_laws,
@@ -94,6 +95,7 @@ _BUILDERS: dict[str, Callable[[], Formula]] = {
         optimal,
         pruning,
         inverse_rules,
+        design,
     )
     for name, builder in module.FORMULAS.items()
 }
