@@ -188,14 +188,13 @@ class Reweighted:
         """
         fields, _ = importance.centred(self.sample.fields, self.weights, self.theory.even)
         value, influence = importance.two_point_influence(fields, self.weights, pairs)
-        return self._controlled(value, influence)
+        return (value, influence) if self.controls is None else self.controls.apply(value, influence)
 
     def four_point_samples(self, quadruples: NDArray[np.int64]) -> tuple[Array, Array]:
         """Return the four-point function at quadruples of points (cells, 4), and influence values (members, cells)."""
         even = self.theory.even
         fields, _ = importance.centred(self.sample.fields, self.weights, even)
-        value, influence = importance.four_point_influence(fields, self.weights, quadruples, even)
-        return self._controlled(value, influence)
+        return importance.four_point_influence(fields, self.weights, quadruples, even, self.controls)
 
     def schwinger_dyson_samples(self, factor: float = 1.0) -> Array:
         """Return weight·(φ_xφ_1 - K_h(x, x_1) + Σ_z K_h(x, z)O'(z)φ_1) of every member, (members, p): mean zero.
@@ -223,9 +222,6 @@ class Reweighted:
                 found.append((np.prod(fields[:, cell], axis=1) - means[tuple(cell)])[:, None])
         controls = np.concatenate(found, axis=1)
         return importance.Controls(controls) if self.members >= _PER_CONTROL * controls.shape[1] else None
-
-    def _controlled(self, value: Array, influence: Array) -> tuple[Array, Array]:
-        return (value, influence) if self.controls is None else self.controls.apply(value, influence)
 
     def _estimate(self, value: Array, influence: Array, rank: int | None) -> Estimate:
         few = len(influence) < 2

@@ -16,6 +16,9 @@ Array = NDArray[np.float64]
 _COLLINEAR = 1e-8
 """Directions of the controls' correlation matrix below this eigenvalue carry rounding."""
 
+_SPLITS = np.array([[[0, 1], [2, 3]], [[0, 2], [1, 3]], [[0, 3], [1, 2]]])
+"""The three ways to pair four points."""
+
 
 def weights_of(log_weights: Array) -> Array:
     """Return weights of mean one; the largest exponent is taken out first, sums run in the order of the members."""
@@ -87,27 +90,33 @@ def two_point_influence(fields: Array, weights: Array, pairs: NDArray[np.int64])
 
 
 def four_point_influence(
-    fields: Array, weights: Array, quadruples: NDArray[np.int64], even: bool
+    fields: Array, weights: Array, quadruples: NDArray[np.int64], even: bool, controls: "Controls | None" = None
 ) -> tuple[Array, Array]:
-    """Return κ(x_i, x_j, x_k, x_l) of centred fields at ``quadruples`` (cells, 4), and influence values (members, cells)."""
+    """Return κ(x_i, x_j, x_k, x_l) of centred fields at ``quadruples`` (cells, 4), and influence values (members, cells).
+
+    Controls act on the moments, before products of them are taken: so these have no error of order 1/members to speak of.
+    """
     values, found = [], []
     for cell in quadruples:
         four = fields[:, cell]
+        pairs, parts = two_point_influence(four, weights, _SPLITS.reshape(6, 2))
         product = np.prod(four, axis=1)
         moment = float(np.mean(weights * product))
         influence = weights * (product - moment)
-        value = moment
         if not even:
             for place in range(4):
                 # The mean is estimated, too; two-point functions do not feel it, the fourth moment does.
                 third = float(np.mean(weights * np.prod(np.delete(four, place, axis=1), axis=1)))
                 influence = influence - third * weights * four[:, place]
-        for first, second in (((0, 1), (2, 3)), ((0, 2), (1, 3)), ((0, 3), (1, 2))):
-            pairs, parts = two_point_influence(four, weights, np.array([first, second]))
-            value -= float(pairs[0] * pairs[1])
-            influence = influence - pairs[1] * parts[:, 0] - pairs[0] * parts[:, 1]
-        values.append(value)
-        found.append(influence)
+        moments, influences = np.append(pairs, moment), np.column_stack([parts, influence])
+        if controls is not None:
+            moments, influences = controls.apply(moments, influences)
+        value, total = moments[6], influences[:, 6]
+        for first in (0, 2, 4):
+            value = value - moments[first] * moments[first + 1]
+            total = total - moments[first + 1] * influences[:, first] - moments[first] * influences[:, first + 1]
+        values.append(float(value))
+        found.append(total)
     return np.array(values), np.array(found).T
 
 

@@ -22,6 +22,10 @@ from fieldflow.reweighting import USABLE, Reweighted
 GROUPS = 400
 """Groups of members (or batches of chains) behind a covariance, at most."""
 
+RESOLVED = 1e-2
+"""Directions of the cells' correlation matrix below this eigenvalue are not judged: cells of nearby points and couplings on the
+same networks differ there by less than what products of errors, of order 1/members, are worth."""
+
 _NEXT = 1.5
 """Ratios of successive coefficients grow: the first one left out is bounded by this times the last ratio."""
 
@@ -43,9 +47,10 @@ class Comparison:
         count = len(self.groups)
         covariance = np.cov(self.groups, rowvar=False).reshape(len(self.values), -1) / count
         whole = covariance + np.outer(self.uncertain, self.uncertain)
-        statistic, rank, p_value = hotelling(self.values - self.predicted, whole, count)
+        statistic, rank, p_value = hotelling(self.values - self.predicted, whole, count, tolerance=RESOLVED)
         shifts = {
-            name: chi2_shift(*hotelling(self.values - wrong, whole, count)[:2]) for name, wrong in self.controls.items()
+            name: chi2_shift(*hotelling(self.values - wrong, whole, count, tolerance=RESOLVED)[:2])
+            for name, wrong in self.controls.items()
         }
         errors, first = np.sqrt(np.diag(covariance)), next(iter(self.controls.values()))
         rows = tuple(
