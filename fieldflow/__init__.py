@@ -53,6 +53,9 @@ _PUBLIC = {
     "correlators": "action",
     "diagrams": "diagram",
     "NNQFT": "nnqft",
+    "Reweighted": "reweighting",
+    "Perturbation": "perturbation",
+    "nuts": "hamiltonian",
     "errors": "errors",
 }
 

@@ -17,8 +17,14 @@ def contracted(graph: Multigraph, vertices: Mapping[int, Any], line: Any) -> Any
 
     Tensors of objects (fractions) are contracted exactly; the result is the average over all permutations of the legs.
     """
-    dense = _dense(graph, vertices, line)
-    points = sorted_tuples(line.shape[0], graph.external)
+    return leg_average(_dense(graph, vertices, line), graph)
+
+
+def leg_average(dense: Any, graph: Multigraph) -> Any:
+    """Return a diagram, legs in the order of its vertices, packed and averaged over all permutations of its legs."""
+    if graph.external == 0:
+        return dense
+    points = sorted_tuples(dense.shape[0], graph.external)
     ways = list(_assignments(graph.legs, tuple(range(graph.external))))
     total = sum(dense[tuple(points[:, way].T)] for way in ways)
     return total / len(ways)

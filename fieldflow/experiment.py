@@ -19,6 +19,7 @@ from fieldflow.studies.diagram import DiagramStudy
 from fieldflow.studies.factorised import FactorisedStudy
 from fieldflow.studies.finite_width import FiniteWidthStudy
 from fieldflow.studies.nnqft import NNQFTStudy
+from fieldflow.studies.phi4 import Phi4Study
 from fieldflow.studies.pruning import PruningStudy
 from fieldflow.studies.shared import SharedStudy
 from fieldflow.studies.shell import ShellStudy
@@ -40,6 +41,7 @@ SHIPPED = (
     "nnqft-erf",
     "nnqft-gauss",
     "actions",
+    "phi4",
 )
 
 KINDS: Mapping[str, type[Study]] = {
@@ -52,6 +54,7 @@ KINDS: Mapping[str, type[Study]] = {
     "pruning": PruningStudy,
     "nnqft": NNQFTStudy,
     "actions": ActionStudy,
+    "phi4": Phi4Study,
 }
 """The value of ``kind`` in a file (default: shell) and what it is validated against."""
 

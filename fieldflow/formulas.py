@@ -25,6 +25,7 @@ from fieldflow.symbolic import (
     cosnet_shell,
     cumulants,
     degraded,
+    design,
     finite_width,
     fisher,
     fisher_laws,
@@ -100,6 +101,7 @@ _BUILDERS: dict[str, Callable[[], Formula]] = {
         inverse_rules,
         nnqft,
         flow_action,
+        design,
     )
     for name, builder in module.FORMULAS.items()
 }

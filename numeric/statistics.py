@@ -96,11 +96,14 @@ def holm(p_values: Array) -> Array:
     return result
 
 
-def hotelling(difference: Array, covariance: Array, samples: int) -> tuple[float, int, float]:
+def hotelling(
+    difference: Array, covariance: Array, samples: int, *, tolerance: float = RANK_TOLERANCE
+) -> tuple[float, int, float]:
     """Return T², its rank r and the p-value of a mean ``difference`` with an *estimated* covariance of the mean.
 
     ``samples`` is the number of independent samples behind the covariance: T²(n-r)/(r(n-1)) ~ F(r, n-r).  At most
     n/4 directions are used, those of largest eigenvalue: beyond, the estimated covariance says more than it knows.
+    Directions of the correlation matrix below ``tolerance`` are left out.
     """
     deviation = np.sqrt(np.diag(covariance))
     used = deviation > 0.0
@@ -108,7 +111,7 @@ def hotelling(difference: Array, covariance: Array, samples: int) -> tuple[float
         return 0.0, 0, 1.0
     correlation = covariance[np.ix_(used, used)] / np.outer(deviation[used], deviation[used])
     values, vectors = linalg.eigh(correlation)
-    keep = values > RANK_TOLERANCE
+    keep = values > tolerance
     keep[: -max(1, samples // 4)] = False  # eigenvalues ascend
     components = (vectors[:, keep].T @ (difference[used] / deviation[used])) / np.sqrt(values[keep])
     statistic, rank = float(components @ components), int(keep.sum())
