@@ -7,32 +7,34 @@ trapezoidal rule converges exponentially; all that cancels in it cancels in the 
 """
 
 HEAT_SLOPE = '''
-def _heat_slope(n, d, m, r, u):
-    """Return (-d/du)^n g/g at u."""
-    quarter = 0.25 * r * r / u
+def _heat_slope(n, d, level, quarter):
+    """Return u^n (-d/du)^n g/g at u, from level = m^2 u and quarter = r^2/4u."""
     slopes = np.empty(n + 1)
     slopes[0] = 1.0
     for k in range(n):
-        total, pole, choose = 0.0, 1.0 / u, 1.0
+        total, factorial, choose = 0.0, 1.0, 1.0
         for j in range(k + 1):
-            # pole = j!/u^{j+1}: (-d/du)^j of -d ln g/du = m^2 + d/2u - r^2/4u^2.
-            rate = pole * (0.5 * d - (j + 1.0) * quarter)
+            # u^{j+1} (-d/du)^j of -d ln g/du = m^2 + d/2u - r^2/4u^2.
+            rate = factorial * (0.5 * d - (j + 1.0) * quarter)
             if j == 0:
-                rate += m * m
+                rate += level
             total += choose * rate * slopes[k - j]
             choose = choose * (k - j) / (j + 1.0)
-            pole = pole * (j + 1.0) / u
+            factorial = factorial * (j + 1.0)
         slopes[k + 1] = total
     return slopes[n]
 '''
 
 HEAT_TERM = '''
 def _heat_term(s, power, n, d, tau, m, r):
-    """Return t^power (-d/du)^n g at u = tau + t, t = e^s."""
-    t = math.exp(s)
-    u = tau + t
-    size = math.exp(s * power - m * m * t - 0.5 * d * math.log(4.0 * math.pi * u) - 0.25 * r * r / u)
-    return size * _heat_slope(n, d, m, r, u) if n > 0 and size > 0.0 else size
+    """Return t^power (-d/du)^n g at u = tau + t, t = e^s; in logarithms, since without a mass the range is long."""
+    log_u = s + math.log1p(tau * math.exp(-s)) if s > math.log(tau) else math.log(tau + math.exp(s))
+    quarter = 0.25 * r * r * math.exp(-log_u)
+    grown = m * m * math.exp(s) if m > 0.0 else 0.0
+    size = math.exp(s * power - grown - quarter - (0.5 * d + n) * log_u - 0.5 * d * math.log(4.0 * math.pi))
+    if n == 0 or size == 0.0:
+        return size
+    return size * _heat_slope(n, d, grown + m * m * tau, quarter)
 '''
 
 BOTH_GAUSSIAN = '''
@@ -41,8 +43,9 @@ def _both_gaussian(d, p, R, m, r):
     tau = 0.5 / (R * R)
     if p <= 0.0 and p == math.floor(p):
         n = int(-p)
-        value = math.exp(-0.5 * d * math.log(4.0 * math.pi * tau) - 0.25 * r * r / tau)
-        value = value * _heat_slope(n, d, m, r, tau) if value > 0.0 else 0.0
+        quarter = 0.25 * r * r / tau
+        value = math.exp(-0.5 * d * math.log(4.0 * math.pi) - (0.5 * d + n) * math.log(tau) - quarter)
+        value = value * _heat_slope(n, d, m * m * tau, quarter) if value > 0.0 else 0.0
         return value, 1e-15 * abs(value)
     n = 0 if p >= 1.0 else int(math.ceil(1.0 - p))
     power = p + n
