@@ -148,7 +148,9 @@ class CosNet:
     def _neuron(self) -> Neuron:
         fixed = self.readout == "fixed"
         gaussian = self.regulator == "gaussian"
-        return Neuron(self.d, float(self.radius), float(self.mass), float(self.alpha), gaussian, None if fixed else self.sigma_w)
+        return Neuron(
+            self.d, float(self.radius), float(self.mass), float(self.alpha), gaussian, None if fixed else self.sigma_w
+        )
 
     def _width(self) -> float:
         if self.width is None:

@@ -111,7 +111,9 @@ def _checked_moments(value: Any, rank: int) -> tuple[float, ...] | None:
     array = inputs.real_array("scale_moments", value)
     needed = max(rank // 2, 1)
     if array.ndim != 1 or len(array) < needed:
-        raise BadInput(f"scale_moments: expected E s, E s^2, … up to E s^{needed} for n = {rank}, got shape {array.shape}")
+        raise BadInput(
+            f"scale_moments: expected E s, E s^2, … up to E s^{needed} for n = {rank}, got shape {array.shape}"
+        )
     every = np.concatenate([[1.0], array])
     for offset in (0, 1):
         # E (Σ a_i s^i)² s^offset >= 0 for all a.

@@ -50,7 +50,7 @@ def _average(neuron: Neuron, width: float, points: Array, sources: Array) -> Arr
     r = coordinates.shape[1]
     spread = float(np.max(np.linalg.norm(coordinates[:, None] - coordinates, axis=2)))
     decay = neuron.d if neuron.mass > 0.0 else neuron.d - 2.0 * (neuron.alpha + 1.0)
-    before = np.full(len(sources), np.nan)
+    before: Array = np.full(len(sources), np.nan)
     gap = np.inf
     for level in range(_LEVELS):
         edges = panel_edges(top, neuron.mass, decay, spread, level)
@@ -64,7 +64,7 @@ def _average(neuron: Neuron, width: float, points: Array, sources: Array) -> Arr
             )
         memory.require(int(most * (2 * len(points) + 4 * len(sources) + r + 2) * 8), "W: one panel of momenta")
         parts = momentum_rule(neuron.d, r, edges, spread, level)
-        now = np.sum([_panel(neuron, width, coordinates, sources, part) for part in parts], axis=0)
+        now: Array = np.sum([_panel(neuron, width, coordinates, sources, part) for part in parts], axis=0)
         if not np.all(np.isfinite(now)):
             raise BadInput("sources: too strong, one neuron's average of e^{J·f} is beyond the range of floats")
         gap = float(np.max(np.abs(now - before) / np.maximum(np.abs(now), np.finfo(float).tiny)))
@@ -115,7 +115,9 @@ def _top(neuron: Neuron, width: float, largest: float) -> float:
     if not neuron.gaussian:
         return neuron.radius
     fixed = neuron.sigma_w is None
-    scale = math.sqrt(2.0 * neuron.volume / width) if fixed else float(neuron.sigma_w or 0.0) ** 2 * largest / (2.0 * width)
+    scale = (
+        math.sqrt(2.0 * neuron.volume / width) if fixed else float(neuron.sigma_w or 0.0) ** 2 * largest / (2.0 * width)
+    )
     power = neuron.alpha if fixed else 2.0 * neuron.alpha
     rate = scale * largest
     if largest > 0.0 and (power > 2.0 or (power == 2.0 and rate >= 0.5 / neuron.radius**2)):

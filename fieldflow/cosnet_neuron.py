@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fieldflow.errors import BadInput
 from fieldflow.formulas import compiled
@@ -75,7 +76,7 @@ class Neuron:
         """Ω_α = I_{α+1}(0)."""
         return float(self.transform(self.alpha + 1.0, np.zeros(1))[0])
 
-    def moments(self, points: Array, tuples: Array) -> Array:
+    def moments(self, points: Array, tuples: NDArray[np.int64]) -> Array:
         """Return the n-point functions of one neuron at rows of indices into the points: (count, n) → (count,).
 
         >>> neuron = Neuron(1, 8.0, 1.0, -1.0, False, 1.0)
@@ -95,15 +96,15 @@ class Neuron:
             found = compiled("cosnet.moment_gaussian")(summed, rank, self.volume, self.sigma_w)
         return found
 
-    def _signed_sums(self, points: Array, tuples: Array, power: float) -> Array:
+    def _signed_sums(self, points: Array, tuples: NDArray[np.int64], power: float) -> Array:
         """Return Σ_s I_p(|Σ s_i x_i|) of every row; equal signed sums are integrated once."""
         size = len(points)
         rows = np.arange(len(tuples))
         keys = []
         for choice in sign_choices(tuples.shape[1]):
             counts = np.zeros((len(tuples), size), np.int8)
-            for place, sign in enumerate(choice):
-                counts[rows, tuples[:, place]] += np.int8(sign)
+            for leg, sign in enumerate(choice):
+                counts[rows, tuples[:, leg]] += np.int8(sign)
             keys.append(_canonical(counts))
         every = np.ascontiguousarray(np.concatenate(keys))
         packed = every.view(np.dtype((np.void, size))).reshape(-1)
@@ -115,8 +116,8 @@ class Neuron:
         return summed
 
 
-def _canonical(counts: Array) -> Array:
+def _canonical(counts: NDArray[np.int8]) -> NDArray[np.int8]:
     """Return the rows with their first entry that is not 0 positive: y and -y are one distance."""
     leading = counts[np.arange(len(counts)), np.argmax(counts != 0, axis=1)]
-    turned: Array = np.where(leading[:, None] < 0, -counts, counts)
+    turned: NDArray[np.int8] = np.where(leading[:, None] < 0, -counts, counts)
     return turned

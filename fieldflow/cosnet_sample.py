@@ -14,9 +14,7 @@ from fieldflow.numeric.cosnet_fields import FieldLayer, fields_block, momentum_t
 from fieldflow.workers import checked_threads, in_blocks
 
 
-def sample_fields(
-    neuron: Neuron, width: float, points: Any, members: Any, *, seed: Any, threads: int | None
-) -> Array:
+def sample_fields(neuron: Neuron, width: float, points: Any, members: Any, *, seed: Any, threads: int | None) -> Array:
     """Return fields (members, m) at points (m, d); the amplitude comes from the sampler's own normalisation."""
     points = inputs.points("points", points, neuron.d)
     units = inputs.integer("width", width, minimum=1)

@@ -5,6 +5,7 @@ has the density ρ^{r-1}(1 - ρ²)^{(d-r)/2-1}, its direction is uniform.  Funct
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -85,7 +86,7 @@ def directions_needed(k: float, spread: float, level: int) -> int:
 
 def momentum_rule(d: int, r: int, edges: Array, spread: float, level: int) -> Iterator[Momenta]:
     """Yield the rule panel by panel."""
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         sizes = 0.5 * (low + high) + 0.5 * (high - low) * _PLACES
         vectors, share = projected(d, r, directions_needed(high, spread, level))
         yield Momenta(

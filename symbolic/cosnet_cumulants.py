@@ -20,7 +20,9 @@ from fieldflow.symbolic.symbols import sigma_w
 
 Blocks = tuple[tuple[int, ...], ...]
 
-_NETWORK = "f = N^{-1/2} sum w (b^2 + m^2)^{alpha/2} cos(b.x + c), density of b f_R (b^2 + m^2)^{-alpha-1}/((2 pi)^d Omega)"
+_NETWORK = (
+    "f = N^{-1/2} sum w (b^2 + m^2)^{alpha/2} cos(b.x + c), density of b f_R (b^2 + m^2)^{-alpha-1}/((2 pi)^d Omega)"
+)
 legs = sp.Symbol("n", positive=True, even=True)
 signs = sp.Symbol("S", real=True)
 _PAIRINGS = (((0, 1), (2, 3)), ((0, 2), (1, 3)), ((0, 3), (1, 2)))
@@ -71,8 +73,7 @@ def sign_choices(n: int) -> tuple[tuple[int, ...], ...]:
     ((1, 1, -1, -1), (1, -1, 1, -1), (1, -1, -1, 1))
     """
     return tuple(
-        tuple(1 if i == 0 or i in chosen else -1 for i in range(n))
-        for chosen in combinations(range(1, n), n // 2 - 1)
+        tuple(1 if i == 0 or i in chosen else -1 for i in range(n)) for chosen in combinations(range(1, n), n // 2 - 1)
     )
 
 
