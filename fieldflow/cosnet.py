@@ -250,7 +250,7 @@ class CosNet:
 
         >>> cos = CosNet(d=2, radius=9.0, mass=1.0, width=30, alpha=0, regulator="gaussian", readout="fixed")
         >>> cos.four_point([[[0, 0], [0, 0], [1, 0], [1, 0]]]).round(6).tolist()
-        [0.109963]
+        [0.139683]
         """
         return cosnet_correlators.four_point(self._neuron(), self._width(), configs)
 
@@ -279,7 +279,7 @@ class CosNet:
             For bad points or n, without a width, where the moments are infinite or no s has them, or for lack of memory.
 
         >>> CosNet(d=1, radius=8.0, mass=1.0, width=10).connected([[0.0], [0.5]], 4)[0, 0].round(6).tolist()
-        [[0.017363, 0.004919], [0.004919, 0.002665]]
+        [[0.008584, 0.008453], [0.008453, 0.008558]]
         """
         return cosnet_correlators.connected(self._neuron(), self._width(), points, n, scale_moments)
 
@@ -308,7 +308,7 @@ class CosNet:
 
         >>> cos = CosNet(d=1, radius=8.0, mass=1.0, width=10)
         >>> float(cos.generating_functional([[0.0], [0.5]], [0.3, -0.3]).round(9))
-        0.013375
+        0.002844544
         """
         return cosnet_generating.generating_functional(self._neuron(), self._width(), points, sources)
 

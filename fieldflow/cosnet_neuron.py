@@ -82,7 +82,7 @@ class Neuron:
         >>> neuron = Neuron(1, 8.0, 1.0, -1.0, False, 1.0)
         >>> pairs = np.array([[0, 0], [0, 1]])
         >>> neuron.moments(np.array([[0.0], [0.5]]), pairs).round(6).tolist()
-        [0.090402, 0.047909]
+        [0.090403, 0.0588]
         """
         rank = tuples.shape[1]
         power = float(compiled("cosnet.moment_power")(self.alpha, rank))
