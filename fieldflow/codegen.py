@@ -232,6 +232,8 @@ class _ScalarPrinter(PythonCodePrinter):
     )
     _print_RadialWave = _print_ScaledRadialWave = _print_ShellEdge = _print_Function
     _print_InfinitePropagator = _print_CutoffPropagator = _print_CutoffPropagatorError = _print_Function
+    _print_InfiniteTransform = _print_CutoffTransform = _print_CutoffTransformError = _print_Function
+    _print_GaussianTransform = _print_GaussianTransformError = _print_Function
     _print_OwenT = _print_NoncentralChiSquared = _print_Function
 
 

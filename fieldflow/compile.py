@@ -31,7 +31,7 @@ from fieldflow.python_quadrature import python_quadrature
 from fieldflow.symbolic import formula as formula_module
 from fieldflow.symbolic.activations import implemented
 from fieldflow.symbolic.formula import Formula
-from fieldflow.symbolic.radial import CutoffPropagator, CutoffPropagatorError
+from fieldflow.symbolic.momentum import ESTIMATES
 from fieldflow.symbolic.symbols import z
 
 # Activations are passed to compiled code as first-class functions; the feature works and is tested here.
@@ -82,7 +82,9 @@ def compile_formula(formula: Formula) -> Callable[..., Any]:
     if formula.integral is not None:
         return _finite(evaluate, formula.name)
     if not formula.closed_form:
-        error = expr.replace(CutoffPropagator, CutoffPropagatorError)
+        error = expr
+        for value, estimate in ESTIMATES.items():
+            error = error.replace(value, estimate)
         evaluate.error_estimate = _scalar_function(codegen.scalar_body(error, names), names, checked)  # type: ignore[attr-defined]
     return evaluate
 
@@ -271,7 +273,7 @@ def _ufunc_source(body: str, arity: int) -> str:
     return "\n".join(
         [
             _header(library),
-            "import numpy as np\n" if "np." in body else "",
+            "import numpy as np\n" if "np." in body + helpers else "",
             _jitted(helpers),
             _jitted(body.replace("def evaluate(", "def _evaluate(")),
             f"def evaluate({arguments}):\n    return _evaluate({arguments})\n",

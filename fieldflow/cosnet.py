@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fieldflow import inputs
+from fieldflow import cosnet_correlators, cosnet_generating, inputs
+from fieldflow.cosnet_neuron import Neuron
+from fieldflow.cosnet_sample import sample_fields
 from fieldflow.errors import BadInput, NoClosedForm
 from fieldflow.formulas import compiled, derive
 from fieldflow.inputs import Array
@@ -46,8 +48,8 @@ class CosNet:
         m >= 0; m > 0 in d <= 2, where the massless field has no finite variance at any R.
     sigma_w : float, optional
         w ~ N(0, sigma_w²/width); 1 by default.  Rejected with the fixed read-out.
-    width : int, optional
-        Number N of hidden units; needed to draw networks.
+    width : int or math.inf, optional
+        Number N of hidden units; needed to draw networks and for correlators beyond the propagator.
     alpha : float
         Density of b ∝ f_R(b)(b² + m²)^{-(α+1)}, amplitude (b² + m²)^{α/2}; -1 is the paper's.
     regulator : {"ball", "gaussian"}
@@ -70,7 +72,7 @@ class CosNet:
     radius: float
     mass: float
     sigma_w: float | None = None
-    width: int | None = None
+    width: float | None = None
     alpha: float = -1
     regulator: str = "ball"
     readout: str = "gaussian"
@@ -79,7 +81,7 @@ class CosNet:
         inputs.integer("d", self.d, minimum=1, maximum=1000)
         inputs.choice("regulator", self.regulator, REGULATORS)
         inputs.choice("readout", self.readout, READOUTS)
-        if self.width is not None:
+        if self.width is not None and self.width != math.inf:
             inputs.integer("width", self.width, minimum=1)
         inputs.real("alpha", self.alpha)
         mass = inputs.real("mass", self.mass, minimum=0.0)
@@ -139,15 +141,23 @@ class CosNet:
         """Return C_d = 1/(2Ω_α), (2π)^d/(2 Vol B_R) for the paper's network."""
         if self._paper:
             return 1.0 / float(compiled("cosnet.renormalized_momentum")(1.0, self.d, self.radius))
-        return 0.5 / self._momentum_volume()
+        return 0.5 / self._neuron().volume
 
     @property
     def _paper(self) -> bool:
         return self.alpha == -1 and self.regulator == "ball"
 
-    def _momentum_volume(self) -> float:
-        name = "cosnet.momentum_volume" + ("_gaussian" if self.regulator == "gaussian" else "")
-        return float(compiled(name)(self.d, self.radius, self.mass, self.alpha))
+    def _neuron(self) -> Neuron:
+        fixed = self.readout == "fixed"
+        gaussian = self.regulator == "gaussian"
+        return Neuron(
+            self.d, float(self.radius), float(self.mass), float(self.alpha), gaussian, None if fixed else self.sigma_w
+        )
+
+    def _width(self) -> float:
+        if self.width is None:
+            raise BadInput("width: expected a number of hidden units, or math.inf; CosNet(..., width=...) sets it")
+        return self.width
 
     def spectrum(self, p: Any, cutoff: Any = 0.0, *, noise_variance: float = 1.0) -> Array:
         """Return K_>(p) = C_d σ_w² f_R(p) θ(R_Λ - p)/(p² + m²), shape ([cutoffs,] *p); formula ``cosnet.spectrum``.
@@ -199,6 +209,8 @@ class CosNet:
         if self.radius == math.inf:
             return self._unbounded(r)
         if self.regulator == "gaussian":
+            if math.isinf(edge):
+                return self.strength * self._neuron().transform(1.0, r)
             top = min(edge, _ALL * self.radius)
             unit = self.strength * 2.0
             return np.asarray(
@@ -219,6 +231,98 @@ class CosNet:
             raise BadInput(f"r: expected > 0 without a momentum cut-off: the variance is infinite in d = {self.d}")
         found = compiled(f"cosnet.propagator_infinite_d{self.d}")(np.where(zero, 1.0, r), self.mass)
         return np.where(zero, 0.5 / self.mass if self.mass > 0.0 else 0.0, found)
+
+    def four_point(self, configs: Any) -> Array:
+        """Return the full (not connected) G⁽⁴⁾ = E[f(x_1) f(x_2) f(x_3) f(x_4)], exact at any width.
+
+        arXiv:2604.27050; formulas ``cosnet.four_point``, ``cosnet.four_point_gaussian``.
+
+        Parameters
+        ----------
+        configs : array_like (n, 4, d)
+
+        Returns
+        -------
+        array (n,)
+
+        Raises
+        ------
+        BadInput
+            For another shape, without a width, or where the four-point function is infinite.
+
+        >>> cos = CosNet(d=2, radius=9.0, mass=1.0, width=30, alpha=0, regulator="gaussian", readout="fixed")
+        >>> cos.four_point([[[0, 0], [0, 0], [1, 0], [1, 0]]]).round(6).tolist()
+        [0.139683]
+        """
+        return cosnet_correlators.four_point(self._neuron(), self._width(), configs)
+
+    def connected(self, points: Any, n: int, *, scale_moments: Any = None) -> Array:
+        """Return the connected n-point tensor G_c⁽ⁿ⁾, exact at any width; 0 for odd n.
+
+        Cumulants of one neuron times N^{1-n/2}; formulas ``cosnet.moment_fixed|gaussian``, ``cosnet.connected``,
+        ``cosnet.width_factor``, ``cosnet.scaled``.
+
+        Parameters
+        ----------
+        points : array_like (m, d)
+        n : int
+            1 to 8.
+        scale_moments : sequence of float, optional
+            E s, E s², … (n/2 of them) when all read-out weights of a network are multiplied by √s with one random s > 0:
+            neurons are then dependent, and G_c⁽⁴⁾ = Var(s) Σ₃ G₂G₂ survives at width math.inf.
+
+        Returns
+        -------
+        array (m,)*n, symmetric
+
+        Raises
+        ------
+        BadInput
+            For bad points or n, without a width, where the moments are infinite or no s has them, or for lack of memory.
+
+        >>> CosNet(d=1, radius=8.0, mass=1.0, width=10).connected([[0.0], [0.5]], 4)[0, 0].round(6).tolist()
+        [[0.008584, 0.008453], [0.008453, 0.008558]]
+        """
+        return cosnet_correlators.connected(self._neuron(), self._width(), points, n, scale_moments)
+
+    def generating_functional(self, points: Any, sources: Any) -> Array:
+        """Return W[J] = ln E exp(Σ_j J_j f(x_j)), exact at any width; its derivatives at J = 0 are ``connected``.
+
+        W = N ln E_k[e^a I_0(a)], a = σ_w²(k² + m²)^α|J̃(k)|²/4N, or N ln E_k I_0(√(2Ω/N)(k² + m²)^{α/2}|J̃(k)|) for the
+        fixed amplitude; formulas ``cosnet.generating_gaussian|fixed``, by quadrature over k.
+
+        Parameters
+        ----------
+        points : array_like (m, d)
+        sources : array_like (b, m) or (m,)
+            J_j at the points.
+
+        Returns
+        -------
+        array (b,) or ()
+
+        Raises
+        ------
+        BadInput
+            For other shapes, without a width, or where W is infinite.
+        NoClosedForm
+            Without a momentum cut-off, or for points too far apart for the quadrature.
+
+        >>> cos = CosNet(d=1, radius=8.0, mass=1.0, width=10)
+        >>> float(cos.generating_functional([[0.0], [0.5]], [0.3, -0.3]).round(9))
+        0.002844544
+        """
+        return cosnet_generating.generating_functional(self._neuron(), self._width(), points, sources)
+
+    def sample(self, points: Any, members: int, *, seed: int = 0, threads: int | None = None) -> Array:
+        """Return the fields of ``members`` networks, drawn at random, at ``points`` (m, d): shape (members, m).
+
+        Every density, regulator and read-out; member i is the same for any number of members and threads.
+
+        >>> CosNet(d=2, radius=8.0, mass=1.0, width=5, alpha=0.5).sample([[0.0, 0.0]], 3).shape
+        (3, 1)
+        """
+        return sample_fields(self._neuron(), self._width(), points, members, seed=seed, threads=threads)
 
     def shell_radius(self, cutoff: Any, *, noise_variance: float = 1.0) -> Array | float:
         """Return R_Λ = min(R, √max(0, 1/(2s²Λ) - m²)), a float or one per cut-off; formula ``cosnet.shell_radius``.

@@ -12,13 +12,14 @@ import numpy as np
 import sympy as sp
 
 from fieldflow import inputs, memory
+from fieldflow.cosnet import CosNet
 from fieldflow.errors import BadInput, NoClosedForm
 from fieldflow.formulas import deriving
 from fieldflow.inputs import Array
 from fieldflow.network import MLP
 from fieldflow.npoint_moments import moments
 from fieldflow.numeric.partition_sums import partition_sum
-from fieldflow.numeric.symmetric import entries, sorted_tuples, unpacked
+from fieldflow.numeric.symmetric import entries, packed, sorted_tuples, unpacked
 from fieldflow.symbolic import cumulants
 from fieldflow.symbolic.finite_width import N
 from fieldflow.symbolic.formula import Formula
@@ -56,8 +57,8 @@ def connected(
 
     Parameters
     ----------
-    net : MLP
-        One hidden layer, with ``widths``.
+    net : MLP or CosNet
+        One hidden layer, with ``widths``; a CosNet has the read-out that it was made with.
     points : array_like (m, d_in)
         They may repeat.
     n : int
@@ -130,7 +131,7 @@ def _checked(
     net: Any, points: Any, n: Any, readout: Any, scale_moments: Any, normalisation: Any
 ) -> tuple[Array, int, ReadOut]:
     _family(net)
-    mesh = inputs.points("points", points, net.d_in)
+    mesh = inputs.points("points", points, net.d if isinstance(net, CosNet) else net.d_in)
     order = inputs.integer("n", n, minimum=1, maximum=LARGEST)
     # Beside the dense tensor there are its indices while it is unpacked.
     memory.require(
@@ -226,5 +227,12 @@ def _combined(
     return total
 
 
-_FAMILIES: dict[type, _Family] = {MLP: _of_mlp}
+def _of_cosnet(net: CosNet, points: Array, orders: tuple[int, ...], readout: ReadOut) -> dict[int, Array]:
+    """Return the packed connected functions of a cosine network, whose read-out is its own."""
+    if readout.law != "gaussian" or readout.normalisation is not None:
+        raise BadInput("readout, normalisation: a CosNet has its own read-out and no normalisation; leave them out")
+    return {n: packed(net.connected(points, n, scale_moments=readout.scale_moments)) for n in orders}
+
+
+_FAMILIES: dict[type, _Family] = {MLP: _of_mlp, CosNet: _of_cosnet}
 """Which networks have exact cumulants: their packed connected functions of several orders."""

@@ -1,11 +1,14 @@
-"""How is a propagator with a momentum cut-off computed to twelve digits? Source code for scalars, compiled by Numba.
+"""How is I_p(r) = ∫_{|k|<R} d^dk/(2π)^d e^{ik·r}/(k² + m²)^p computed to twelve digits? Scalar sources, compiled by Numba.
 
-Rr < 80: Gauss-Legendre on panels that double from the mass on (the pole at k = ±im stays outside each panel's ellipse of
-convergence) and hold little more than one wave.  Rr >= 80: the propagator without a cut-off minus ∫_R^∞, by parts,
--Σ_n 2^n n! R^{ν+1+n} J_{ν+1+n}(Rr)/(r(R² + m²))^{n+1}, ν = d/2 - 1, whose terms fall to e^{-40} at least.
+Rr < X = 80 + d + 6p: Gauss-Legendre on panels that double from the mass on (the branch points k = ±im stay outside each
+panel's ellipse of convergence) and hold little more than one wave.  Rr >= X: the integral without a cut-off minus ∫_R^∞,
+by parts, -Σ_n 2^n (p)_n R^{ν+1+n} J_{ν+1+n}(Rr)/(r^{n+1}(R² + m²)^{n+p}), ν = d/2 - 1, whose terms fall to e^{-38} at
+least.  A propagator is p = 1.
 """
 
 import numpy as np
+
+from fieldflow import heat_code
 
 
 def _constants(order: int) -> str:
@@ -58,6 +61,22 @@ def _infinite_propagator(d, m, r):
     return (2.0 * math.pi) ** (-0.5 * d) * (m / r) ** nu * _kv(nu, m * r, 0)
 '''
 
+INFINITE_TRANSFORM = '''
+def _infinite_transform(d, p, m, r):
+    """Return the transform of (k^2 + m^2)^(-p) without a cut-off, continued in p where it needs one at r > 0."""
+    if p == 1.0 and r > 0.0:
+        return _infinite_propagator(d, m, r)
+    if p <= 0.0 and p == math.floor(p):
+        return 0.0
+    nu = 0.5 * d - p
+    if r == 0.0:
+        return math.gamma(-nu) / math.gamma(p) * (4.0 * math.pi) ** (-0.5 * d) * m ** (2.0 * nu)
+    if m == 0.0:
+        return math.gamma(nu) / math.gamma(p) * 0.25**p * math.pi ** (-0.5 * d) * r ** (-2.0 * nu)
+    scale = 2.0 ** (1.0 - p) / math.gamma(p) * (2.0 * math.pi) ** (-0.5 * d)
+    return scale * (m / r) ** nu * _kv(abs(nu), m * r, 0)
+'''
+
 BESSEL_PAIR = '''
 def _bessel_pair(whole, x, low):
     """Return J_0 and J_1 (``whole``), or J_{-1/2} and J_{1/2}, at x + low for x >= 80 and |low| << 1 (Hankel's series)."""
@@ -85,9 +104,9 @@ def _bessel_pair(whole, x, low):
     return result_0, result_1
 '''
 
-PROPAGATOR_TAIL = '''
-def _propagator_tail(d, R, m, r):
-    """Return the integral over |k| > R and the size of the last term used; R r >= 80."""
+TRANSFORM_TAIL = '''
+def _transform_tail(d, p, R, m, r):
+    """Return the integral over |k| > R and the size of the last term used; R r >= 80 + d + 6 p."""
     x, low = _two_product(R, r)
     whole = d % 2.0 == 0.0
     order = 0.0 if whole else -0.5
@@ -96,77 +115,109 @@ def _propagator_tail(d, R, m, r):
         first, second = second, 2.0 * (order + 1.0) / x * second - first
         order += 1.0
     ratio = R / (r * (R * R + m * m))
-    factor, total, last = ratio, 0.0, math.inf
-    for n in range(200):
-        if factor >= last or factor < 1e-18 * ratio:
+    factor, total, last = 1.0, 0.0, math.inf
+    for n in range(400):
+        # (p)_n vanishes for n > -p where -p is whole, and is small at n ~ -p where it is not.
+        if factor == 0.0 or (n > 1.0 - p and (abs(factor) >= last or abs(factor) < 1e-18)):
             break
         total += factor * first
-        last = factor
-        factor = factor * 2.0 * (n + 1.0) * ratio
+        last = abs(factor)
+        factor = factor * 2.0 * (n + p) * ratio
         first, second = second, 2.0 * (order + 1.0) / x * second - first
         order += 1.0
-    scale = (2.0 * math.pi) ** (-0.5 * d) * (R / r) ** (0.5 * d - 1.0)
+    last = min(last, abs(factor))
+    scale = (2.0 * math.pi) ** (-0.5 * d) * (R / r) ** (0.5 * d) * (R * R + m * m) ** (-p)
     return -scale * total, scale * last * math.sqrt(2.0 / (math.pi * x))
 '''
 
 _PANEL = '''
-def _panel_{order}(d, middle, half, m, r):
+def _panel_{order}(d, p, middle, half, m, r):
     """Return the integral over one panel by Gauss-Legendre with {order} points."""
     nodes, weights = {constants}
     total = 0.0
     for i in range({count}):
         up, down = middle + half * nodes[i], middle - half * nodes[i]
-        above = up ** (d - 1.0) * _radial_wave(d, up * r) / (up * up + m * m)
-        below = down ** (d - 1.0) * _radial_wave(d, down * r) / (down * down + m * m)
+        above = up ** (d - 1.0) * _radial_wave(d, up * r) * _inverse_power(up * up + m * m, p)
+        below = down ** (d - 1.0) * _radial_wave(d, down * r) * _inverse_power(down * down + m * m, p)
         total += weights[i] * (above + below)
     return half * total
 '''
 
+INVERSE_POWER = '''
+def _inverse_power(x, p):
+    """Return x^(-p), by division where that is all."""
+    return 1.0 / x if p == 1.0 else x ** (-p)
+'''
+
+MASSLESS_START = '''
+def _massless_start(d, p, a, r):
+    """Return the integral of k^(d - 1 - 2p) f_d(kr) over (0, a), a r <= 1, by powers of ar; 2p < d."""
+    power, z = d - 2.0 * p, 0.25 * a * a * r * r
+    term, total = 1.0, 0.0
+    for j in range(24):
+        total += term / (power + 2.0 * j)
+        term = -term * z / ((j + 1.0) * (0.5 * d + j))
+    return a**power * total
+'''
+
 _RULES = "".join(_PANEL.format(order=n, constants=_constants(n), count=n // 2) for n in (20, 14))
 
-PROPAGATOR_PANELS = (
+TRANSFORM_PANELS = (
     _RULES
     + '''
 
-def _propagator_panels(d, R, m, r):
+def _transform_panels(d, p, R, m, r):
     """Return the integral over |k| < R by panels of 20 points, and its difference from 14 points."""
     sphere = 2.0 * math.pi ** (0.5 * d) / math.gamma(0.5 * d) / (2.0 * math.pi) ** d
     fine, coarse, low = 0.0, 0.0, 0.0
+    if m == 0.0:
+        low = min(R, 1.0 / max(r, 1e-300))
+        fine = coarse = _massless_start(d, p, low, r)
+    widest = min(8.0 / max(r, 1e-300), 20.0 * R / max(20.0, d + 2.0 * abs(p)))
     while low < R:
-        step = max(low, m)
-        if step == 0.0:
-            step = R
-        step = min(step, 8.0 / max(r, 1e-300))
+        step = min(max(low, m), widest)
         high = min(R, low + step)
         if R - high < 0.25 * step:
             high = R
         middle, half = 0.5 * (low + high), 0.5 * (high - low)
-        fine += _panel_20(d, middle, half, m, r)
-        coarse += _panel_14(d, middle, half, m, r)
+        fine += _panel_20(d, p, middle, half, m, r)
+        coarse += _panel_14(d, p, middle, half, m, r)
         low = high
     return sphere * fine, sphere * abs(fine - coarse)
 '''
 )
 
-BOTH_PROPAGATOR = '''
-def _both_propagator(d, R, m, r):
-    """Return the propagator with momenta |k| < R and an estimate of its error; m = 0 for d >= 3 only."""
-    if R * r < 80.0:
-        return _propagator_panels(d, R, m, r)
-    tail, error = _propagator_tail(d, R, m, r)
-    return _infinite_propagator(d, m, r) - tail, error
+BOTH_TRANSFORM = '''
+def _both_transform(d, p, R, m, r):
+    """Return the integral over |k| < R and an estimate of its error; m = 0 for 2p < d only."""
+    if R * r < 80.0 + d + 6.0 * max(p, 0.0):
+        return _transform_panels(d, p, R, m, r)
+    tail, error = _transform_tail(d, p, R, m, r)
+    return _infinite_transform(d, p, m, r) - tail, error
 '''
 
 CUTOFF_PROPAGATOR = '''
 def _cutoff_propagator(d, R, m, r):
     """Return the propagator with momenta |k| < R."""
-    return _both_propagator(d, R, m, r)[0]
+    return _both_transform(d, 1.0, R, m, r)[0]
 '''
 
 CUTOFF_PROPAGATOR_ERROR = '''
 def _cutoff_propagator_error(d, R, m, r):
     """Return an estimate of the error of the propagator."""
-    return _both_propagator(d, R, m, r)[1]
+    return _both_transform(d, 1.0, R, m, r)[1]
+'''
+
+CUTOFF_TRANSFORM = '''
+def _cutoff_transform(d, p, R, m, r):
+    """Return the integral of cos(k r)/(k^2 + m^2)^p over momenta |k| < R."""
+    return _both_transform(d, p, R, m, r)[0]
+'''
+
+CUTOFF_TRANSFORM_ERROR = '''
+def _cutoff_transform_error(d, p, R, m, r):
+    """Return an estimate of the error of that integral."""
+    return _both_transform(d, p, R, m, r)[1]
 '''
 
 SHELL_EDGE = '''
@@ -211,12 +262,18 @@ HELPERS = {
     "_radial_wave": RADIAL_WAVE,
     "_scaled_radial_wave": SCALED_RADIAL_WAVE,
     "_infinite_propagator": INFINITE_PROPAGATOR,
+    "_infinite_transform": INFINITE_TRANSFORM,
     "_bessel_pair": BESSEL_PAIR,
-    "_propagator_tail": PROPAGATOR_TAIL,
-    "_propagator_panels": PROPAGATOR_PANELS,
-    "_both_propagator": BOTH_PROPAGATOR,
+    "_transform_tail": TRANSFORM_TAIL,
+    "_inverse_power": INVERSE_POWER,
+    "_massless_start": MASSLESS_START,
+    "_transform_panels": TRANSFORM_PANELS,
+    "_both_transform": BOTH_TRANSFORM,
     "_cutoff_propagator": CUTOFF_PROPAGATOR,
     "_cutoff_propagator_error": CUTOFF_PROPAGATOR_ERROR,
+    "_cutoff_transform": CUTOFF_TRANSFORM,
+    "_cutoff_transform_error": CUTOFF_TRANSFORM_ERROR,
+    **heat_code.HELPERS,
     "_shell_edge": SHELL_EDGE,
 }
 """Source of the functions that generated code calls, a function before those that call it."""
@@ -225,8 +282,12 @@ CALLED = {
     "RadialWave": "_radial_wave",
     "ScaledRadialWave": "_scaled_radial_wave",
     "InfinitePropagator": "_infinite_propagator",
+    "InfiniteTransform": "_infinite_transform",
     "CutoffPropagator": "_cutoff_propagator",
     "CutoffPropagatorError": "_cutoff_propagator_error",
+    "CutoffTransform": "_cutoff_transform",
+    "CutoffTransformError": "_cutoff_transform_error",
     "ShellEdge": "_shell_edge",
+    **heat_code.CALLED,
 }
 """SymPy functions that a helper above evaluates."""

@@ -80,6 +80,11 @@ _NAMES = {
     "rho_minus": r"|x - x'|",
     "rho_plus": r"|x + x'|",
     **printed_sums(),
+    "J_k": r"|\tilde{J}(k)|",
+    "E_F": r"\mathrm{E}_{k}[F - 1]",
+    "I12_34": r"I_{12|34}",
+    "I13_24": r"I_{13|24}",
+    "I14_23": r"I_{14|23}",
 }
 """Symbols whose calling name is not what one prints."""
 

@@ -9,7 +9,7 @@ import mpmath  # type: ignore[import-untyped]
 import sympy as sp
 
 
-class _Named(sp.Function):
+class Named(sp.Function):
     """A function that LaTeX knows by ``_body``; powers are put around brackets."""
 
     def _body(self, *inside: str) -> str:
@@ -20,7 +20,7 @@ class _Named(sp.Function):
         return body if exp is None else rf"\left[{body}\right]^{{{exp}}}"
 
 
-class RadialWave(_Named):
+class RadialWave(Named):
     """f_d(z) = E[cos(z·n_1)] over directions n in d dimensions: cos z, J_0(z), sin(z)/z, …"""
 
     nargs = 2
@@ -47,7 +47,7 @@ class RadialWave(_Named):
         return rf"f_{{{inside[0]}}}\left({inside[1]}\right)"
 
 
-class ScaledRadialWave(_Named):
+class ScaledRadialWave(Named):
     """e^{-z} f_d(iz) for z >= 0: the average of e^{z(n_1 - 1)} over directions, which does not overflow."""
 
     nargs = 2
@@ -75,7 +75,7 @@ class ScaledRadialWave(_Named):
         return rf"e^{{-{z}}} f_{{{dimension}}}\left(i {z}\right)"
 
 
-class InfinitePropagator(_Named):
+class InfinitePropagator(Named):
     """G_∞(d, m, r) = (2π)^{-d/2}(m/r)^{d/2-1}K_{d/2-1}(mr), the inverse Fourier transform of 1/(k² + m²)."""
 
     nargs = 3
@@ -94,14 +94,15 @@ class InfinitePropagator(_Named):
         return rf"G_{{{dimension}}}\left({r}; \infty, {mass}\right)"
 
 
-class CutoffPropagator(_Named):
+class CutoffPropagator(Named):
     """G(d, R, m, r) = ∫_{|k|<R} d^dk/(2π)^d e^{ik·r}/(k² + m²); compiled to quadrature, or for Rr >> 1 to G_∞ and its tail."""
 
     nargs = 4
 
     def _eval_evalf(self, prec: int) -> sp.Expr:
+        dimension, *rest = (entry._to_mpmath(prec) for entry in self.args)
         with mpmath.workprec(prec):
-            return sp.Expr._from_mpmath(cutoff_propagator(*(entry._to_mpmath(prec) for entry in self.args)), prec)
+            return sp.Expr._from_mpmath(transform(False, dimension, mpmath.mpf(1), *rest), prec)
 
     def _body(self, *inside: str) -> str:
         dimension, radius, mass, r = inside
@@ -115,7 +116,7 @@ class CutoffPropagatorError(CutoffPropagator):
         return sp.Float(0, prec)
 
 
-class ShellEdge(_Named):
+class ShellEdge(Named):
     """The k >= 0 with (a(k² + m²) - 1)e^{2s²k²} = q; 0 if there is none.
 
     Arguments: branch, q, a, m, s.  With w e^w = qc, c = (2s²/a)e^{2s²(m² - 1/a)}: k² = 1/a - m² + w/(2s²); w is positive
@@ -134,18 +135,22 @@ class ShellEdge(_Named):
         return rf"k_{{{branch}}}\left({q}\right)"
 
 
-def cutoff_propagator(dimension: Any, radius: Any, mass: Any, r: Any) -> Any:
-    """Return G(d, R, m, r) at mpmath's working precision, by quadrature between the zeros of the wave."""
+def transform(gaussian: bool, dimension: Any, power: Any, radius: Any, mass: Any, r: Any) -> Any:
+    """Return I_p at mpmath's working precision, by quadrature over |k| between the zeros of the wave."""
     order = dimension / 2 - 1
 
     def integrand(k: Any) -> Any:
         z = k * r
         wave = mpmath.mpf(1) if z == 0 else mpmath.gamma(dimension / 2) * (2 / z) ** order * mpmath.besselj(order, z)
-        return k ** (dimension - 1) * wave / (k**2 + mass**2)
+        weight = mpmath.exp(-(k**2) / (2 * radius**2)) if gaussian else 1
+        return weight * k ** (dimension - 1) * wave / (k**2 + mass**2) ** power
 
-    edges = {mpmath.mpf(0), radius, *(mass * 2**i for i in range(-1, 12) if mass * 2**i < radius)}
+    # e^{-t²/2} is below the working precision at the top.
+    top = radius * mpmath.sqrt(2 * mpmath.mp.prec + 60) if gaussian else radius
+    edges = {mpmath.mpf(0), top, *(mass * 2**i for i in range(-1, 12) if mass * 2**i < top)}
+    edges |= {radius * i for i in range(1, int(top / radius) + 1) if radius * i < top}
     if r > 0:
-        edges |= {i * mpmath.pi / r for i in range(1, int(radius * r / mpmath.pi) + 1)}
+        edges |= {i * mpmath.pi / r for i in range(1, int(top * r / mpmath.pi) + 1)}
     sphere = 2 * mpmath.pi ** (dimension / 2) / mpmath.gamma(dimension / 2)
     return sphere / (2 * mpmath.pi) ** dimension * mpmath.quad(integrand, sorted(edges))
 
