@@ -5,6 +5,7 @@ width beside the perturbation theory of S = S_GP + ∫_{[-L,L]^d} [λf⁴ + κf�
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from typing import Any
 
@@ -12,13 +13,13 @@ import numpy as np
 from numpy.polynomial.legendre import leggauss
 
 from fieldflow import inputs
-from fieldflow.cumulants import n_point
+from fieldflow.cumulants import connected
 from fieldflow.errors import BadInput, InaccurateResult
 from fieldflow.formulas import compiled
 from fieldflow.inputs import Array
 from fieldflow.kernels import nngp
 from fieldflow.network import MLP
-from fieldflow.numeric.symmetric import sorted_tuples, unpacked
+from fieldflow.numeric.symmetric import packed, sorted_tuples, unpacked
 
 ACTIVATIONS = ("relu", "erf", "gauss")
 """ReLU without biases, Erf and Gauss with σ_b = 1: the three networks of the slides."""
@@ -111,11 +112,26 @@ class NNQFT:
         """Return K at the points, (m, m), the read-out bias included."""
         return self.kernel(self.points, self.points) + float(self.sigma_b or 0.0) ** 2
 
+    def connected(self, n: int, width: int) -> Array:
+        """Return G_c^{(n)} of all sorted n-tuples at width N, (tuples,), n = 4 or 6: exact, N^{1-n/2} times that of one unit."""
+        width = inputs.integer("width", width, minimum=1)
+        if n not in self._units:
+            factor = self.scale(self.points)
+            self._units[n] = packed(connected(self.network(1), self.points, n, normalisation=factor))
+        return self._units[n] * float(width) ** (1 - n // 2)
+
+    @cached_property
+    def _units(self) -> dict[int, Array]:
+        return {}
+
     def exact(self, n: int, width: int) -> Array:
-        """Return E[f(x_1)…f(x_n)] of all sorted n-tuples at width N, (tuples,): exact."""
-        net = self.network(inputs.integer("width", width, minimum=1))
-        tensor = n_point(net, self.points, n, normalisation=self.scale(self.points))
-        return tensor[tuple(sorted_tuples(len(self.points), n).T)]
+        """Return E[f(x_1)…f(x_n)] of all sorted n-tuples at width N, (tuples,), n = 4 or 6: exact."""
+        if n not in (4, 6):
+            raise BadInput(f"n: expected 4 or 6, got {n!r}")
+        fourth = self.connected(4, width)
+        if n == 4:
+            return self.gaussian(4) + fourth
+        return self.with_connected(fourth) + self.connected(6, width)
 
     def gaussian(self, n: int) -> Array:
         """Return the Wick sums of K over all sorted n-tuples, (tuples,): the infinitely wide network."""
@@ -188,7 +204,7 @@ class NNQFT:
         ``coupling`` None takes each four-point function as it is, which is a coupling of its own for every tuple.
         """
         if coupling is None:
-            return self.with_connected(self.exact(4, width) - self.gaussian(4))
+            return self.with_connected(self.connected(4, width))
         return self.with_connected(-24.0 * inputs.real("coupling", coupling) * self.vertex(4, box))
 
     def with_connected(self, connected: Array, *, bare: bool = True) -> Array:

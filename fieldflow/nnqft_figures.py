@@ -9,7 +9,9 @@ from fieldflow.inputs import Array
 from fieldflow.nnqft import NNQFT
 from fieldflow.picture import Line, Mark, Panel, Picture, Points
 
-_CURVE = 60
+_CURVE = {1: 60, 2: 20, 3: 8}
+"""Boxes on a curve, by dimension."""
+
 _ROLES = ("predicted", "alternative", "limit")
 
 
@@ -46,11 +48,11 @@ def _measured(role: str) -> str:
 
 def couplings_picture(scans: Sequence[Scan], width: int, curve: Sequence[float], boxes: Sequence[float]) -> Picture:
     """Return N|λ_4| and β/λ against the box."""
-    grid = np.geomspace(curve[0], curve[1], _CURVE)
     strength: list[Line | Points | Mark] = []
     running: list[Line | Points | Mark] = [Mark(0.0, vertical=False)]
     for scan, role in zip(scans, _ROLES, strict=False):
         theory, used = scan.theory, chosen_tuples(scan.theory)
+        grid = np.geomspace(curve[0], curve[1], _CURVE[theory.d])
         volumes = np.array([theory.vertex(4, float(box)) for box in grid])
         slopes = np.array([theory.box_slope(float(box)) for box in grid]) / volumes
         change = (scan.limit[4] - scan.exact[width, 4]) / 24.0
@@ -63,9 +65,9 @@ def couplings_picture(scans: Sequence[Scan], width: int, curve: Sequence[float],
         )
         running.append(Line(grid, -np.median(slopes[:, used], axis=1), f"exact, {scan.label}", role))
         running.append(
-            Line(grid, np.full(_CURVE, -float(theory.d)), f"slides: $-d$, {scan.label}", "guide", dashed=True)
+            Line(grid, np.full(len(grid), -float(theory.d)), f"slides: $-d$, {scan.label}", "guide", dashed=True)
         )
-        if not np.all(used):
+        if not np.all(used) and scan is scans[0]:
             running.append(_pole(theory, grid, slopes, used))
     low = min(-8.0, *(-float(scan.theory.d) - 5.0 for scan in scans))
     return Picture(
@@ -94,7 +96,9 @@ def _pole(theory: NNQFT, grid: Array, slopes: Array, used: Array) -> Line:
     """Return β/λ of the first tuple whose integral over the box has a zero."""
     poles = [i for i in np.flatnonzero(~used) if np.any(slopes[:, i] > 4.0)]
     chosen = int(poles[0]) if poles else int(np.flatnonzero(~used)[0])
-    return Line(grid, -slopes[:, chosen], "one tuple with a pole", "control", dashed=True)
+    return Line(
+        grid, -slopes[:, chosen], f"a tuple with a pole, {theory.d} input{'s' * (theory.d > 1)}", "control", dashed=True
+    )
 
 
 def six_point_picture(scans: Sequence[Scan]) -> Picture:

@@ -97,7 +97,7 @@ class NNQFTStudy(Study):
             low, high = getattr(self.box, name)
             if not largest <= low < high:
                 raise BadInput(
-                    f"box.{name}: expected two increasing numbers >= {largest:g}, the largest input, got [{low:g}, {high:g}]"
+                    f"box.{name}: expected two increasing numbers >= {largest:g} (the largest input), got [{low:g}, {high:g}]"
                 )
         return self
 
