@@ -5,7 +5,6 @@ Memory does not grow with the number of networks: only sums of monomials over gr
 
 import math
 from contextlib import ExitStack
-from functools import partial
 from threading import local
 from time import monotonic
 from typing import Any
@@ -124,19 +123,18 @@ def sample_correlators(
     >>> sample_correlators(net, [[0.5], [1.0]], 4096).connected(4).value.shape
     (2, 2, 2, 2)
     """
-    x = _checked_points(net, points)
-    wanted = _checked_orders(orders)
+    x, wanted = _checked_points(net, points), _checked_orders(orders)
     members = inputs.integer("members", members, minimum=1)
     seed = inputs.integer("seed", seed, maximum=2**64 - 1)
     size = _checked_block(block, members, max(wanted))
     first = _checked_first(first, size)
     odd = not rao_blackwell and any(order % 2 for order in wanted)
     plan = moments.plan(len(x), odd, max(wanted), bool(rao_blackwell))
-    drawing = partial(_network_tree, net, x, plan, bool(rao_blackwell), seed, size)
-    tree = drawing((first, first + members), checked_threads(threads), progress)
-    estimator = "moments given the hidden layer" if rao_blackwell else "moments"
+    ends = first, first + members
+    tree = _network_tree(net, x, plan, bool(rao_blackwell), seed, size, ends, checked_threads(threads), progress)
+    how = "moments given the hidden layer" if rao_blackwell else "moments"
     origin = (net, tuple(map(tuple, x.tolist())))
-    return _finite(Correlators(tree, len(x), max(wanted), odd, size, np.zeros(len(x)), seed, origin, estimator))
+    return _finite(Correlators(tree, len(x), max(wanted), odd, size, np.zeros(len(x)), seed, origin, how))
 
 
 def _network_tree(
