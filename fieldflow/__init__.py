@@ -28,6 +28,8 @@ _PUBLIC = {
     "PrunedFlow": "pruning",
     "prune": "pruning",
     "CosNet": "cosnet",
+    "Edgeworth": "edgeworth",
+    "exact_density": "point_density",
     "MeanField": "meanfield",
     "edge_of_chaos": "meanfield",
     "edge_of_chaos_curve": "meanfield",

@@ -12,6 +12,7 @@ import fieldflow
 
 PUBLIC = [
     "CosNet",
+    "Edgeworth",
     "Ensemble",
     "FiniteWidth",
     "LinearRG",
@@ -30,6 +31,7 @@ PUBLIC = [
     "edge_of_chaos",
     "edge_of_chaos_curve",
     "errors",
+    "exact_density",
     "gaussian_expectation",
     "load",
     "nngp",
