@@ -59,7 +59,7 @@ class Edgeworth:
 
     >>> law = Edgeworth({2: 1.0, 4: 0.3}, order=1)
     >>> law.density([0.0]).round(6).tolist()  # (1 + 0.3·3/24)/√(2π)
-    [0.413902]
+    [0.413903]
     """
 
     def __init__(self, cumulants: Mapping[int, Any], order: Any = 2, *, counting: str = series.IID) -> None:

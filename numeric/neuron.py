@@ -34,7 +34,7 @@ class TooManyZeros(ArithmeticError):
 
 
 class NeuronLaw(NamedTuple):
-    """h² at nodes, with weights summing to 1 - ``atom``, the probability of h = 0."""
+    """h² at nodes, with weights summing to 1 - ``atom``, the probability of h = 0 (to rounding)."""
 
     squares: Array
     weights: Array
@@ -84,7 +84,7 @@ def _edges(breaks: Array, reach: float, widest: float) -> Array:
 
 
 def neuron_law(
-    function: Callable[[Array], Array], kinks: tuple[float, ...], variance: float, points: int = 12
+    function: Callable[[Array], Array], kinks: tuple[float, ...], variance: float, points: int = 24
 ) -> NeuronLaw:
     """Return the law of h² as a quadrature rule.
 

@@ -6,12 +6,12 @@ import mpmath
 import numpy as np
 import pytest
 import sympy as sp
-from oracles.small_networks import cumulant_tensors, inverted, linear_density, normal_rule, slope
 from scipy import special, stats
 
 import fieldflow as ff
 from fieldflow.errors import BadInput, NotPositiveDefinite
 from fieldflow.symbolic import edgeworth as series
+from oracles.small_networks import cumulant_tensors, inverted, linear_density, normal_rule, slope
 
 SIGMA, X = 1.3, 0.8
 PRE = (SIGMA * X) ** 2  # variance of a preactivation

@@ -7,13 +7,13 @@ import mpmath
 import numpy as np
 import pytest
 import sympy as sp
-from oracles.small_networks import linear_density
 from scipy import integrate, special, stats
 
 import fieldflow as ff
 from fieldflow.errors import BadInput, InaccurateResult, NoClosedForm
 from fieldflow.numeric.neuron import Table, mixture, neuron_law
 from fieldflow.symbolic.activations import activation
+from oracles.small_networks import linear_density
 
 SIGMA, X = 1.3, 0.8
 VALUES = np.array([1e-6, 1e-3, 0.1, 0.5, 1.0, -2.0, 4.0])
@@ -78,23 +78,25 @@ def test_density_and_atom_have_mass_one(name, width):
 
 @pytest.mark.parametrize("name", ["erf", "cos", "tanh", "gelu", "softplus"])
 def test_one_neuron_by_quadrature(name):
-    """E e^{-τ²h²/2} at thirty digits; gelu touches zero twice, softplus nowhere."""
+    """E e^{-τ²h²/2} at thirty digits; softplus has no zero."""
     z = sp.Symbol("z", real=True)
-    expr = activation(name).expr.xreplace({symbol: z for symbol in activation(name).expr.free_symbols})
+    expr = activation(name).expr.xreplace(dict.fromkeys(activation(name).expr.free_symbols, z))
     h = sp.lambdify(z, expr, "mpmath")
     function = sp.lambdify(z, expr, ["scipy", "numpy"])
-    table = Table(neuron_law(function, (), 1.7))
+    law = neuron_law(function, (), 1.7)
+    table = Table(law)
     with mpmath.workdps(20):
         root = mpmath.sqrt(mpmath.mpf(1.7))
         zeros = {"cos": [k * mpmath.pi / 2 for k in range(-7, 8, 2)], "softplus": []}.get(name, [mpmath.mpf(0)])
         for tau in (0.2, 3.0, 40.0):
-            marks = sorted({-12 * root, *(mpmath.mpf(k) for k in range(-12, 13, 3)), 12 * root, *zeros,
-                            *(zero + sign * k / mpmath.mpf(tau) for zero in zeros for sign in (-1, 1) for k in (1, 4))})  # fmt: skip
+            spikes = [zero + k / mpmath.mpf(tau) for zero in zeros for k in (-4, -1, 1, 4)]
+            marks = sorted({-12 * root, 12 * root, *map(mpmath.mpf, range(-12, 13, 3)), *zeros, *spikes})
             expected = mpmath.quad(
                 lambda u, tau=tau: mpmath.exp(-(u**2) / (2 * root**2) - mpmath.mpf(tau) ** 2 * h(u) ** 2 / 2),
                 marks,
             ) / (root * mpmath.sqrt(2 * mpmath.pi))
-            assert abs(table(np.array([tau]))[0] - float(expected)) < 2e-14
+            # gelu below -8.3 is 0 to rounding: counted apart.
+            assert abs(table(np.array([tau]))[0] + law.atom - float(expected)) < 2e-14
 
 
 @pytest.mark.parametrize(("name", "y"), [("erf", 0.3), ("tanh", 0.5)])
@@ -118,7 +120,7 @@ def test_two_neurons_by_double_integral(name, y):
 
 def test_cosines_of_a_uniform_phase_have_the_bessel_law():
     law = neuron_law(np.cos, (), 100.0)  # e^{-2q} = 1e-87 from uniform
-    tau = np.array([1e-3, 0.3, 1.0, 5.0, 200.0, 1e5])
+    tau = np.array([1e-3, 0.3, 1.0, 5.0, 200.0, 1e4])
     expected = special.ive(0, tau**2 / 4)
     assert np.max(np.abs(mixture(law, tau) / expected - 1)) < 1e-12
     assert np.max(np.abs(Table(law)(tau) - expected)) < 1e-14
@@ -136,7 +138,8 @@ def test_neurons_that_touch_zero_are_followed_to_any_frequency(power):
                 lambda z, tau=tau: mpmath.exp(-(z**2) / 2 - tau**2 * z ** (2 * power) / 2) * mpmath.sqrt(2 / mpmath.pi),
                 [0, scale / 3, scale, 2 * scale, 4 * scale, 8 * scale] if scale < 1 else [0, 0.5, 1, 2, 4, 12],
             )
-            assert abs(table(np.array([tau]))[0] / float(truth) - 1) < 1e-9
+            tolerance = 1e-10 if tau < 1e13 else 1e-6  # beyond the table: a power law
+            assert abs(table(np.array([tau]))[0] / float(truth) - 1) < tolerance
 
 
 def test_what_cannot_be_reached_is_said():
@@ -184,11 +187,11 @@ def test_bad_input_is_named():
         ff.exact_density(net, [[1.0], [2.0]], [0.0])
     with pytest.raises(BadInput, match=r"values: expected shape \(k,\)"):
         ff.exact_density(net, [[1.0]], [[0.0]])
-    with pytest.raises(BadInput, match="finite widths|infinitely wide"):
+    with pytest.raises(BadInput, match="infinitely wide"):
         ff.exact_density(ff.MLP(1, depth=1, activation="erf"), [[1.0]], [0.0])
     with pytest.raises(NoClosedForm, match="one hidden layer"):
         ff.exact_density(ff.MLP(1, widths=(4, 4), activation="erf"), [[1.0]], [0.0])
     with pytest.raises(BadInput, match=r"f\(x\) = 0"):
         ff.exact_density(net, [[0.0]], [0.0])
-    with pytest.raises(BadInput, match="net: expected a fieldflow.MLP"):
+    with pytest.raises(BadInput, match=r"net: expected a fieldflow\.MLP"):
         ff.exact_density("relu", [[0.0]], [0.0])
