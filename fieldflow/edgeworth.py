@@ -30,6 +30,8 @@ _FORMULAS = {
 }
 _SYMMETRIC = 1e-10
 _SINGULAR = 1e13
+_FARTHEST = 1e6
+"""Standard deviations at which polynomials of degree 24 are still far from overflow."""
 
 
 class Edgeworth:
@@ -116,6 +118,8 @@ class Edgeworth:
             wanted = "(k,) or (k, 1)" if self.points == 1 else f"(k, {self.points})"
             raise BadInput(f"x: expected shape {wanted}, got {array.shape}")
         found: Array = linalg.solve_triangular(self._root, (array - self.mean).T, lower=True).T
+        if np.any(np.abs(found) > _FARTHEST):
+            raise BadInput(f"x: expected points within {_FARTHEST:g} standard deviations of the mean")
         return np.ascontiguousarray(found)
 
     def terms(self, x: Any) -> Array:
