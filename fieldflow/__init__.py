@@ -35,6 +35,8 @@ _PUBLIC = {
     "CosNetFlow": "cosnet_flow",
     "connected": "cumulants",
     "n_point": "cumulants",
+    "Edgeworth": "edgeworth",
+    "exact_density": "point_density",
     "MeanField": "meanfield",
     "edge_of_chaos": "meanfield",
     "edge_of_chaos_curve": "meanfield",
