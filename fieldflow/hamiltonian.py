@@ -122,7 +122,7 @@ class Chains:
 
     @property
     def status(self) -> str:
-        """"usable", or "underpowered" for fewer than 400 effective draws or R̂ > 1.02."""
+        """ "usable", or "underpowered" for fewer than 400 effective draws or R̂ > 1.02."""
         good = self.effective_size >= MINIMUM_EFFECTIVE and self.rhat <= MAXIMUM_RHAT
         return USABLE if good else UNDERPOWERED
 

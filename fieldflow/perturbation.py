@@ -141,7 +141,9 @@ class Perturbation:
         """Return first and second derivatives of every term along one fluctuation of the covariance."""
         ahead = self._series(self._local.moved(_STEP * share), top)
         behind = self._series(self._local.moved(-_STEP * share), top)
-        slope = {legs: [(a - b) / (2.0 * _STEP) for a, b in zip(ahead[legs], behind[legs], strict=True)] for legs in centre}
+        slope = {
+            legs: [(a - b) / (2.0 * _STEP) for a, b in zip(ahead[legs], behind[legs], strict=True)] for legs in centre
+        }
         bend = {
             legs: [(a - 2.0 * c + b) / _STEP**2
                    for a, c, b in zip(ahead[legs], centre[legs], behind[legs], strict=True)]

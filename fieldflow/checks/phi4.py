@@ -220,12 +220,16 @@ def orders(case: Phi4Case) -> Family:
     for order in (0, 1):
         base = [float(case.series.two_point(value, order)[0, 0]) for value in (low, high)]
         rest = np.array([float(entry.two[0]) - start for entry, start in zip(pair, base, strict=True)])
-        truth = np.array([float(case.series.two_point(value)[0, 0]) - start for value, start in zip((low, high), base, strict=True)])
+        truth = np.array(
+            [float(case.series.two_point(value)[0, 0]) - start for value, start in zip((low, high), base, strict=True)]
+        )
         values.append(np.log2(np.abs(rest[1] / rest[0])))
         predicted.append(np.log2(truth[1] / truth[0]))
         parts = [entry.two_groups[:, 0] / truth[i] for i, entry in enumerate(pair)]
         groups.append((parts[1] - parts[0]) / np.log(2.0))
-        left = [float(case.left_out(2, case.pairs[:1], value)[0]) / abs(truth[i]) for i, value in enumerate((low, high))]
+        left = [
+            float(case.left_out(2, case.pairs[:1], value)[0]) / abs(truth[i]) for i, value in enumerate((low, high))
+        ]
         uncertain.append(np.hypot(*left) / np.log(2.0))
     exact = np.array(predicted)
     return Comparison(
@@ -251,7 +255,16 @@ def markov_chain(case: Phi4Case, chains: Chains, coupling: float) -> Family:
     found = reweighted.family(source, products.shape[0] * products.shape[1])
     if chains.status == entry.status == USABLE:
         return found
-    return Family(source.family, ASYMPTOTIC, False, 0.0, 0, 1.0, {"chains or weights not usable": 0.0}, _unjudged(found.checks, source))
+    return Family(
+        source.family,
+        ASYMPTOTIC,
+        False,
+        0.0,
+        0,
+        1.0,
+        {"chains or weights not usable": 0.0},
+        _unjudged(found.checks, source),
+    )
 
 
 def _unjudged(checks: Sequence[Check], source: Source) -> tuple[Check, ...]:

@@ -90,7 +90,9 @@ class Phi4Study(Study):
                     raise BadInput(f"{name}: expected couplings of sweep.weak or sweep.couplings, got {value:g}")
         reach = max(map(abs, self.theory.points))
         if reach > self.theory.box:
-            raise BadInput(f"theory.box: expected at least {reach:g}, the largest of theory.points, got {self.theory.box:g}")
+            raise BadInput(
+                f"theory.box: expected at least {reach:g}, the largest of theory.points, got {self.theory.box:g}"
+            )
         if len(set(self.theory.points)) != len(self.theory.points):
             raise BadInput("theory.points: expected different points")
         return self
@@ -125,9 +127,19 @@ class Phi4Study(Study):
         if case.free.status != USABLE:
             note = f"{self.members} networks are too few for any statement: at least 400 effective ones are needed."
             return Outcome(
-                check.too_few(case), [], {self.name: case.free.theory.conventions}, self.members, formulas=_FORMULAS, notes=[note]
+                check.too_few(case),
+                [],
+                {self.name: case.free.theory.conventions},
+                self.members,
+                formulas=_FORMULAS,
+                notes=[note],
             )
-        families = [check.free_propagator(case), check.schwinger_dyson(case), check.two_point(case), check.four_point(case)]
+        families = [
+            check.free_propagator(case),
+            check.schwinger_dyson(case),
+            check.two_point(case),
+            check.four_point(case),
+        ]
         families.append(check.orders(case))
         lost = case.unusable(case.sweep)
         if lost:
