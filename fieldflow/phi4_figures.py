@@ -25,18 +25,19 @@ def pictures(case: Phi4Case, shown: Sequence[float], chains: Chains | None, coup
     return [
         Picture(
             "two-point",
-            rf"Two-point function of $\phi^4$ theory in the box $[-{theory.box:g}, {theory.box:g}]$ from {case.free.members} reweighted "
-            rf"cosine networks of width {theory.net.width} (points), the free propagator and perturbation theory with its $1/N$ "
-            "(lines). Left to right the coupling grows until perturbation theory fails.",
+            rf"Two-point function of $\phi^4$ theory in the box $[-{theory.box:g}, {theory.box:g}]$ from {case.free.members} "
+            rf"reweighted cosine networks of width {theory.net.width} (points), the free propagator and perturbation theory "
+            "at infinite width (lines). Left to right the coupling grows until perturbation theory fails.",
             [_distance_panel(case, value) for value in shown],
             columns=3,
         ),
         Picture(
             "couplings",
-            "The coupling swept on the same networks. Points: reweighting, and a Markov chain over the parameters; lines: perturbation "
-            r"theory. Below: what is left of $G(0)$ when the orders are taken away one by one grows with one more power each "
-            "(dotted: the next term alone), and the effective share of the networks; below the dotted line estimates are underpowered.",
-            [_strength_panel(case, 2, chains, coupling), _strength_panel(case, 4, chains, coupling), _remainders(case), _effective(case)],
+            "The coupling swept on the same networks. Points: reweighting, and a Markov chain over the parameters; lines: "
+            r"perturbation theory. Below: what is left of $G(0, 0)$ when orders are taken away one by one grows with one more "
+            "power each (dashed: the next term alone), and the effective share of the networks; below the dotted line estimates are "
+            "underpowered.",
+            [*(_strength_panel(case, legs, chains, coupling) for legs in (2, 4)), _remainders(case), _effective(case)],
         ),
     ]  # fmt: skip
 
@@ -73,9 +74,8 @@ def _strength_panel(case: Phi4Case, legs: int, chains: Chains | None, coupling: 
     values = np.array([(entry.two if legs == 2 else entry.four)[0] for entry in found])
     errors = np.array([entry.errors(entry.two_groups if legs == 2 else entry.four_groups)[0] for entry in found])
     grid = np.geomspace(min(usable), max(usable), 4 * _CURVE)
-    at = (slice(None), *(0,) * legs)
     series: list[Line | Points | Mark] = [
-        Line(grid, case.series.correlator(legs, grid, order)[at], _NAMES[order], role, dashed)
+        Line(grid, case.series.correlator(legs, grid, order).reshape(len(grid), -1)[:, 0], _NAMES[order], role, dashed)
         for order, role, dashed in _ORDERS
     ]
     series.append(Points(usable, values, errors, "reweighted networks"))
@@ -99,14 +99,15 @@ def _remainders(case: Phi4Case) -> Panel:
     errors = np.array([case.sampled[value].errors(case.sampled[value].two_groups)[0] for value in usable])
     terms = case.series.terms(2)[:, 0, 0]
     series: list[Line | Points | Mark] = []
-    for (order, role, _), marker in zip(((0, "limit", 0), *_ORDERS[:2]), "o^s", strict=True):
+    for (order, role, _), marker in zip(((0, "limit", 0), *_ORDERS[:2]), "o^D", strict=True):
         rest = np.abs(values - case.series.two_point(usable, order)[:, 0, 0])
         seen = rest > 2.0 * errors
         series.append(Points(usable[seen], rest[seen], errors[seen], f"{_NAMES[order]} taken away", role, marker))
         grid = usable[usable <= abs(terms[1] / terms[2])]
         series.append(Line(grid, _next(terms, order, grid), "", "guide", dashed=True))
     return Panel(
-        series, _COUPLING, r"what is left of $G(0, 0)$ (output²)", xscale="log", yscale="log", ylim=(1e-5, 3.0), xlim=(usable[0] / 1.5, 1.0)
+        series, _COUPLING, r"what is left of $G(0, 0)$ (output²)", xscale="log", yscale="log", ylim=(1e-5, 3.0),
+        xlim=(usable[0] / 1.5, 1.0),
     )  # fmt: skip
 
 

@@ -31,7 +31,7 @@ MINIMUM_EFFECTIVE = 400.0
 MAXIMUM_K = 0.7
 """Pareto k̂ above which weights are not to be trusted (Vehtari et al., arXiv:1507.02646)."""
 
-_PER_CONTROL = 20
+_PER_CONTROL = 40
 """Members that a control variate must have."""
 
 
@@ -47,7 +47,7 @@ class Estimate:
     effective_size : float
         Effective number of independent members.
     diagnostic : float
-        Pareto k̂ of the weights (reweighting), or the largest R̂ (chains).
+        The largest Pareto k̂ of weights and influence values (reweighting), or the largest R̂ (chains).
     """
 
     value: Array
@@ -226,10 +226,13 @@ class Reweighted:
     def _estimate(self, value: Array, influence: Array, rank: int | None) -> Estimate:
         few = len(influence) < 2
         error = np.full(len(value), np.inf) if few else influence.std(axis=0, ddof=1) / np.sqrt(len(influence))
+        worst, known = importance.heaviest_tail(influence)
+        shape = max(self.pareto_k, worst)
+        good = self.status == USABLE and shape <= MAXIMUM_K and known
         if rank is not None:
             size = self.sample.fields.shape[1]
             value, error = unpacked(value, size, rank), unpacked(error, size, rank)
-        return Estimate(value, error, self.status, self.effective_size, self.pareto_k)
+        return Estimate(value, error, USABLE if good else UNDERPOWERED, self.effective_size, shape)
 
 
 def free_fourth_moments(theory: DesignedTheory) -> Array:

@@ -116,8 +116,8 @@ def _correlator(name: str, legs: int, direct: sp.Expr, lhs: str) -> Formula:
         references=(Reference(PAPER, "Eq. (44)"),),
         derived_from=("design.schwinger_dyson",),
         steps=(
-            definition(sp.Symbol(lhs) - bare, rule, "Feynman rules: vertices -4! g_4, lines K, each vertex integrated over the box"),
-            step(_expanded(direct), sp.expand(scalar), "at one point of unit weight: Gaussian moments of the weight, without diagrams"),
+            definition(sp.Symbol(lhs) - bare, rule, "Feynman rules: vertices -4! g_4, lines K, vertices integrated over the box"),
+            step(_expanded(direct), sp.expand(scalar), "at one point of unit weight: Gaussian moments, without diagrams"),
         ),
         numerical=scalar,
     )  # fmt: skip
@@ -193,7 +193,7 @@ def width() -> Formula:
         steps=(
             step(sp.expand(expanded - a0), sp.expand(found.subs(_width, 1 / inverse)), "average of A e^B over that of e^B, to 1/N"),
             step(sp.expand(squared.removeO()), a1**2 * spread * inverse,
-                 "variance of the two-point function over hidden layers, to 1/N: three pairings of it enter the four-point function"),
+                 "variance of the two-point function over hidden layers, to 1/N: three pairings enter the four-point function"),
         ),
     )  # fmt: skip
 
