@@ -92,7 +92,7 @@ class FlowAction:
     def quadratic_form(self, width: int | None = None) -> Coefficient:
         """Return Δ + 2g_2, ([cutoffs,] m, m), to order 1/N: equation (57), corrected (None: Σ_Λ^{-1}).
 
-        Formula ``flow_action.quadratic_form``.
+        Formula ``action.quadratic_form``.
         """
         precision: Array = np.linalg.inv(self.law.shell.covariance(self.x, cutoff=self.cutoffs)).astype(np.float64)
         return self._returned(_to_width(precision, self._terms.quadratic, width))
@@ -151,7 +151,7 @@ def _evaluated(sigma: Array, tensors: Tensors) -> list[Array]:
     for place, matrix in enumerate(sigma):
         found = couplings({2: matrix, 3: tensors.third[place], 4: tensors.fourth[place]}, counting="trained")
         inverse = np.linalg.inv(matrix)
-        form = compiled("flow_action.quadratic_form")(inverse, tensors.covariance[place], found[2], 1.0)
+        form = compiled("action.quadratic_form")(inverse, tensors.covariance[place], found[2], 1.0)
         rows.append([*(found[r] for r in LEGS), form - inverse])
     return [np.array(column) for column in zip(*rows, strict=True)]
 

@@ -37,7 +37,7 @@ def quadratic_form() -> Formula:
     inverse, shift = _MATRICES["Delta"], _MATRICES["shift"]
     value = inverse + (2 * shift - inverse * _MATRICES["excess"] * inverse) / N
     return Formula(
-        name="flow_action.quadratic_form",
+        name="action.quadratic_form",
         lhs=sp.Symbol(r"\Delta_\Lambda"),
         expr=value,
         args=(*_MATRICES.values(), N),
@@ -76,4 +76,4 @@ def _one_point_steps() -> tuple[Step, ...]:
     )  # fmt: skip
 
 
-FORMULAS: dict[str, Callable[[], Formula]] = {"flow_action.quadratic_form": quadratic_form}
+FORMULAS: dict[str, Callable[[], Formula]] = {"action.quadratic_form": quadratic_form}

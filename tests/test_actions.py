@@ -135,7 +135,7 @@ def test_the_quadratic_form_and_the_couplings_against_the_integral():
     def errors(width, left_out=0):
         g = ff.couplings({2: sigma, 3: k3, 4: k4}, counting="trained")
         g = {r: float(value) / width * (r != left_out) for r, value in g.items()}
-        form = float(compiled("flow_action.quadratic_form")([[1 / sigma]], [[excess]], [[width * g[2]]], width)[0, 0])
+        form = float(compiled("action.quadratic_form")([[1 / sigma]], [[excess]], [[width * g[2]]], width)[0, 0])
 
         def weight(x, n):
             return x**n * np.exp(-(form * x**2 / 2 + g[1] * x + g[3] * x**3 + g[4] * x**4))
@@ -285,6 +285,13 @@ def test_every_coupling_agrees_along_both_flows(small):
     compared = {f"relu/{name}-{flow}" for name in members.QUANTITIES for flow in ("training", "shell")}
     assert set(found) == compared | {"relu/conditional-law", "relu/initial-g1g2", "relu/initial-g3g4"}
     assert [picture["name"] for picture in small.figures["pictures"]] == ["training", "shell", "extrapolation"]
+
+
+@pytest.mark.statistical
+def test_a_pruned_member_with_fewer_stiff_neurons_than_points_is_compared_where_it_lives(tmp_path):
+    found = statuses(run(loaded(tmp_path, text().replace('mode = "resample"', 'mode = "prune"', 1)), threads=2))
+    assert "disagrees" not in found.values()
+    assert found["relu/conditional-law"] == "agrees"
 
 
 def test_numbers_do_not_depend_on_threads(small, tmp_path):

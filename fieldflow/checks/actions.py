@@ -21,6 +21,7 @@ from fieldflow.formulas import derive
 from fieldflow.inputs import Array
 from fieldflow.numeric.jackknife import standard_error
 from fieldflow.numeric.statistics import (
+    RANK_TOLERANCE,
     chi2_p,
     chi2_shift,
     hotelling,
@@ -30,7 +31,7 @@ from fieldflow.numeric.statistics import (
 )
 from fieldflow.numeric.symmetric import sorted_tuples
 
-FORMULAS = {**{f"g{r}": f"action.g{r}" for r in LEGS}, QUADRATIC: "flow_action.quadratic_form"}
+FORMULAS = {**{f"g{r}": f"action.g{r}" for r in LEGS}, QUADRATIC: "action.quadratic_form"}
 """Quantity to the formula of its coefficient."""
 
 _CONTROL = {"g1": "1/2 left out", "g2": "1/2 in place of 1/4"}
@@ -213,24 +214,29 @@ def conditional_law(flows: Flows, members: Given, width: int, progress: Progress
     turn = np.arange(len(used)) % len(stages)
     values = np.concatenate(drawn, axis=1)[np.arange(len(used)), turn]
     mean, covariance = members.mean[used, turn], members.covariance[used, turn]
-    root = np.linalg.cholesky(covariance)
-    components = np.linalg.solve(root, (values - mean)[..., None])[..., 0]
-    centred = np.linalg.solve(root, values[..., None])[..., 0]
+    eigenvalues, vectors = np.linalg.eigh(covariance)
+    # A pruned member may have fewer stiff neurons than there are points: its field then lives on fewer directions.
+    kept = eigenvalues > RANK_TOLERANCE * eigenvalues[:, -1:]
+    scale = np.sqrt(np.where(kept, eigenvalues, 1.0))
+    components, centred = (
+        np.einsum("sij,si->sj", vectors, part)[kept] / scale[kept] for part in (values - mean, values)
+    )  # fmt: skip
+    place = np.broadcast_to(turn[:, None], kept.shape)[kept]
     source = Source(
         f"{flows.last.label}/conditional-law", EXACT, "theory: total cumulance", derive("shell.covariance").digest
     )
-    chi2, count = float(np.sum(components**2)), components.size
+    chi2, count = float(components @ components), components.size
     rows = tuple(
-        row(source, f"whitened squared residual, T = {stage.steps:g}", 1.0, float(np.mean(components[turn == i] ** 2)),
-            float(np.sqrt(2.0 / components[turn == i].size)), int(np.sum(turn == i)), control=0.5, cutoff=stage.cutoff, width=width)
+        row(source, f"whitened squared residual, T = {stage.steps:g}", 1.0, float(np.mean(components[place == i] ** 2)),
+            float(np.sqrt(2.0 / np.sum(place == i))), int(np.sum(place == i)), control=0.5, cutoff=stage.cutoff, width=width)
         for i, stage in enumerate(stages)
     )  # fmt: skip
     shifts = {
-        "no mean": normality_shift(centred.reshape(-1)),
-        "half the covariance": normality_shift(np.sqrt(2.0) * components.reshape(-1)),
+        "no mean": normality_shift(centred),
+        "half the covariance": normality_shift(np.sqrt(2.0) * components),
     }
     family = Family(source.family, EXACT, True, chi2, count, chi2_p(chi2, count), shifts, rows,
-                    ks_p_value=ks_p(components.reshape(-1)))  # fmt: skip
+                    ks_p_value=ks_p(components))  # fmt: skip
     return family, len(used)
 
 
