@@ -33,7 +33,7 @@ from fieldflow.picture import Picture
 from fieldflow.schema import Count, Judging, Network, Number, Positive, Scale, Section, Seed, Steps, Text
 from fieldflow.shell import ShellFlow
 from fieldflow.studies.action_pictures import Curve, along, extrapolation, table
-from fieldflow.study import Outcome, Report, Study
+from fieldflow.study import Outcome, Report, Study, refuse_empty_shell
 
 _CURVE = 13
 """Places of a predicted curve, besides those of the experiment."""
@@ -156,6 +156,7 @@ class ActionStudy(Study):
         """Return the action along both flows, predicted and measured."""
         flows = self.flows(threads)
         leg, checks = flows.last, self.checks
+        refuse_empty_shell("shell.cutoffs", leg.grid, leg.shell.sloppy_fraction(leg.grid))
         progress = _reporter(flows, report)
         laws = flows.laws(checks.neurons)
         limit = flows.limit()
