@@ -89,8 +89,8 @@ def fill_normals(out, seed, member, stream):  # type: ignore[no-untyped-def]
 def fill_normals_across(out, scratch, first_pair, seed, first, stream):  # type: ignore[no-untyped-def]
     """Fill out[i, l] with normal 2·first_pair + i of the stream of member first + l: an even number of rows, ACROSS members.
 
-    ``scratch`` is (2, ACROSS); ``first`` is a multiple of a power of two that no used member exceeds it by, so that the
-    members of a call share the high word of the counter.
+    ``scratch`` is (2, ACROSS).  All share the high word of the counter of ``first``: lanes beyond a multiple of 2^32 are wrong,
+    and are never used by callers whose blocks are powers of two.
     """
     key_0, key_1 = seed & _MASK, seed >> _SHIFT
     high, low = np.uint64(first) >> _SHIFT, np.uint64(first) & _MASK
