@@ -57,7 +57,7 @@ class Perturbation:
     >>> net = CosNet(d=1, radius=4.0, mass=1.0, width=300)
     >>> theory = Perturbation(net, sp.Symbol("phi") ** 4, [[0.0], [0.5]], box=1.0)
     >>> theory.two_point(0.1).round(4).tolist()
-    [[0.1579, 0.1236], [0.1236, 0.156]]
+    [[0.1597, 0.1243], [0.1243, 0.1604]]
     """
 
     net: CosNet

@@ -33,10 +33,10 @@ def pictures(case: Phi4Case, shown: Sequence[float], chains: Chains | None, coup
         ),
         Picture(
             "couplings",
-            "The coupling swept on the same networks. Points: reweighting, and a Markov chain over the parameters; lines: "
-            r"perturbation theory. Below: what is left of $G(0, 0)$ when orders are taken away one by one grows with one more "
-            "power each (dashed: the next term alone), and the effective share of the networks; below the dotted line estimates are "
-            "underpowered.",
+            "The coupling swept on the same networks. Points: reweighting, and a chain over the parameters; lines: "
+            r"perturbation theory. Below: what is left of $G(0, 0)$ when orders are taken away one by one grows with "
+            "one more power each (dashed: the next term alone), and the effective share of the networks; below the dotted line "
+            "estimates are underpowered.",
             [*(_strength_panel(case, legs, chains, coupling) for legs in (2, 4)), _remainders(case), _effective(case)],
         ),
     ]  # fmt: skip

@@ -161,6 +161,11 @@ class Reweighted:
         return importance.pareto_k(self.log_weights)
 
     @property
+    def log_partition(self) -> float:
+        """ln Z/Z_0, the logarithm of the free average of e^{-coupling·O}."""
+        return importance.log_mean(self.log_weights)
+
+    @property
     def status(self) -> str:
         """ "usable", or "underpowered" for fewer than 400 effective members or k̂ > 0.7."""
         good = self.effective_size >= MINIMUM_EFFECTIVE and self.pareto_k <= MAXIMUM_K

@@ -183,6 +183,10 @@ def test_width_corrections_begin_with_the_exact_four_point_function():
     pairs = np.einsum("ab,cd->abcd", *[np.einsum("q,qa,qb->ab", weights, features, features)] * 2)
     sums = pairs + pairs.transpose(0, 2, 1, 3) + pairs.transpose(0, 2, 3, 1)
     np.testing.assert_allclose(found[0].terms(4)[0], (3.0 * moment - sums) / 300, rtol=1e-5, atol=1e-9)
+    vacuum = sum(float(limit._local.term(0, k)) * 0.002**k for k in (1, 2))
+    weighted = ff.Reweighted(NET, PHI**4, POINTS, 1.0, members=4000, nodes=6, coupling=0.002)
+    assert abs(weighted.log_partition - vacuum) < 4.0 * weighted.weights.std() / np.sqrt(4000)
+    assert abs(vacuum) > 8.0 * weighted.weights.std() / np.sqrt(4000)
     for legs in (2, 4):
         first, second = (part.terms(legs) - limit.terms(legs) for part in found)
         np.testing.assert_allclose(first, 2.0 * second, rtol=1e-6, atol=1e-7)

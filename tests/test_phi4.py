@@ -11,7 +11,7 @@ from fieldflow.perturbation import Perturbation
 
 SMALL_COUPLINGS = "[0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 3.0, 10.0, 30.0, 100.0]"
 SMALL = {
-    "\nmembers = 600000": "\nmembers = 24000",
+    "\nmembers = 300000": "\nmembers = 24000",
     "width = 400": "width = 150",
     "nodes = 12": "nodes = 8",
     "[0.0, 0.25, 0.5, 0.75, 1.0]": "[0.0, 0.5, 1.0]",
@@ -86,7 +86,7 @@ def test_a_wrong_force_turns_red(tmp_path, monkeypatch):
 
 
 def test_too_few_networks_are_a_status(tmp_path):
-    few = ff.run(written(tmp_path, **{"\nmembers = 600000": "\nmembers = 20"}), threads=1)
+    few = ff.run(written(tmp_path, **{"\nmembers = 300000": "\nmembers = 20"}), threads=1)
     assert statuses(few) == {"free": "underpowered"}
     assert few.exit_code == 1
     assert "too few" in few.results["notes"][0]
@@ -94,7 +94,7 @@ def test_too_few_networks_are_a_status(tmp_path):
 
 @pytest.mark.statistical
 def test_couplings_without_effective_networks_are_shown_and_not_used(tmp_path):
-    change = {SMALL_COUPLINGS: "[0.05, 0.2, 0.5, 100000.0]", "\nmembers = 600000": "\nmembers = 12000"}
+    change = {SMALL_COUPLINGS: "[0.05, 0.2, 0.5, 100000.0]", "\nmembers = 300000": "\nmembers = 12000"}
     found = ff.run(written(tmp_path, **change), threads=2)
     assert statuses(found)["unusable-weights"] == "underpowered"
     names = [row["name"] for row in found.results["checks"]]

@@ -47,7 +47,9 @@ class Comparison:
         count = len(self.groups)
         covariance = np.cov(self.groups, rowvar=False).reshape(len(self.values), -1) / count
         whole = covariance + np.outer(self.uncertain, self.uncertain)
-        statistic, rank, p_value = hotelling(self.values - self.predicted, whole, count, tolerance=RESOLVED)
+        statistic, rank, p_value = hotelling(
+            self.values - self.predicted, whole, count, tolerance=RESOLVED, bounds=bool(np.any(self.uncertain))
+        )
         shifts = {
             name: chi2_shift(*hotelling(self.values - wrong, whole, count, tolerance=RESOLVED)[:2])
             for name, wrong in self.controls.items()
