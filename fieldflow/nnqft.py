@@ -97,7 +97,8 @@ class NNQFT:
         if self.activation != "gauss":
             return np.ones(len(x))
         bias = float(self.sigma_b or 0.0)
-        return np.exp(-(bias**2) - self.sigma_w**2 * np.sum(x**2, axis=1) / self.d)
+        found: Array = np.exp(-(bias**2) - self.sigma_w**2 * np.sum(x**2, axis=1) / self.d)
+        return found
 
     def kernel(self, x: Array, y: Array) -> Array:
         """Return K_W(x, y) = K - σ_b² at infinite width, (n1, n2), which is that of any width."""
@@ -164,10 +165,11 @@ class NNQFT:
         raise InaccurateResult(f"box: the integral over |y| <= {box:g} did not settle with {rules[-1]} nodes per panel")
 
     def _box(self, box: Any) -> float:
-        box = inputs.real("box", box, minimum=0.0, strict=True)
-        if np.max(np.abs(self.points)) > box:
-            raise BadInput(f"box: expected at least {np.max(np.abs(self.points)):g}, the largest input, got {box:g}")
-        return box
+        half = inputs.real("box", box, minimum=0.0, strict=True)
+        largest = float(np.max(np.abs(self.points)))
+        if largest > half:
+            raise BadInput(f"box: expected at least {largest:g}, the largest input, got {half:g}")
+        return half
 
     def _vertex(self, points: Any, box: float, nodes: int, power: int) -> Array:
         y, weights = _grid(self.d, box, nodes, 1.0 / self.sigma_w)
@@ -178,6 +180,11 @@ class NNQFT:
     def coupling(self, width: int, box: float) -> Array:
         """Return λ_4 of all sorted 4-tuples at width N in the box, (tuples,): ``nnqft.lambda`` with exact correlators."""
         found: Array = compiled("nnqft.lambda")(self.exact(4, width), self.gaussian(4), self.vertex(4, box))
+        return found
+
+    def sextic(self, width: int, box: float) -> Array:
+        """Return κ of all sorted 6-tuples at width N in the box, (tuples,): ``nnqft.kappa`` with λ(x_1 … x_4) as it is."""
+        found: Array = compiled("nnqft.kappa")(self.exact(6, width), self.six_point(width, box), self.vertex(6, box))
         return found
 
     def beta(self, width: int, box: float) -> Array:

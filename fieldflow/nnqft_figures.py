@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fieldflow.checks.nnqft import Scan, chosen_tuples, deviation, six_point
 from fieldflow.inputs import Array
@@ -82,7 +83,7 @@ def couplings_picture(scans: Sequence[Scan], width: int, curve: Sequence[float],
     )
 
 
-def _measured_coupling(scan: Scan, width: int, boxes: Sequence[float], used: Array) -> tuple[Array, Array]:
+def _measured_coupling(scan: Scan, width: int, boxes: Sequence[float], used: NDArray[np.bool_]) -> tuple[Array, Array]:
     found = scan.moments[width][4]
     values, errors = [], []
     for box in boxes:
@@ -92,7 +93,7 @@ def _measured_coupling(scan: Scan, width: int, boxes: Sequence[float], used: Arr
     return np.array(values), np.array(errors)
 
 
-def _pole(theory: NNQFT, grid: Array, slopes: Array, used: Array) -> Line:
+def _pole(theory: NNQFT, grid: Array, slopes: Array, used: NDArray[np.bool_]) -> Line:
     """Return β/λ of the first tuple whose integral over the box has a zero."""
     poles = [i for i in np.flatnonzero(~used) if np.any(slopes[:, i] > 4.0)]
     chosen = int(poles[0]) if poles else int(np.flatnonzero(~used)[0])
@@ -110,7 +111,7 @@ def six_point_picture(scans: Sequence[Scan]) -> Picture:
         for i, (name, role) in enumerate(
             (("free theory", "alternative"), (r"first order in $\lambda_4$", "predicted"))
         ):
-            errors = [np.linalg.norm(entry[2][:, i]) for entry in found]
+            errors = [float(np.linalg.norm(entry[2][:, i])) for entry in found]
             series.append(Line(scan.widths, [entry[0][i] for entry in found], f"{name}, exact", role))
             series.append(
                 Points(scan.widths, [entry[1][i] for entry in found], errors, f"{name} / networks", _measured(role))

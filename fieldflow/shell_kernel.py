@@ -85,7 +85,7 @@ class ShellKernel:
         )
 
     @property
-    def degree(self) -> int | None:
+    def degree(self) -> int | float | None:
         """Degree of homogeneity of the last hidden layer's activation; None if it is not homogeneous."""
         return self.net.activation[-1].degree
 

@@ -19,14 +19,14 @@ TILTS = (0.0, 2.0, 4.0, 6.0)
 
 
 @jit
-def tilted_block(
-    d_in, width, weight_std, bias_std, readout_variance, scale, x, tilts, seed, first, covariances, weights
-):  # type: ignore[no-untyped-def]
+def tilted_block(net, scale, x, tilts, seed, first, covariances, weights):  # type: ignore[no-untyped-def]
     """Fill ``covariances`` (members, p, p) with Cov[f(x), f(x')] given the hidden layer, ``weights`` (members,) with p/q.
 
-    ``x`` (d_in, p); ``scale`` (p,) multiplies e^z at each point; ``readout_variance`` is that of one weight.
+    ``net`` an ``Architecture`` with one hidden layer; ``x`` (d_in, p); ``scale`` (p,) multiplies e^z at each point.
     """
-    points = x.shape[1]
+    d_in, points = x.shape
+    width, weight_std, bias_std = net.widths[0], net.weight_std[0], net.bias_std[0]
+    readout_variance = net.weight_std[1] ** 2
     numbers = np.empty(width * (d_in + 1))
     choice = np.empty(1)
     unit = np.empty(points)

@@ -50,6 +50,11 @@ def test_relu_coupling_is_closed_and_the_same_for_every_tuple():
         np.testing.assert_allclose(NNQFT("relu").coupling(width, box), -12.5 / (width * box**5), rtol=1e-11)
 
 
+def test_relu_sextic_coupling():
+    """44/N² · 15/8 ∏x over 720 ∫_0^L (y/2)^6 dy ∏x."""
+    np.testing.assert_allclose(NNQFT("relu").sextic(20, 2.0), -(44 * 15 / 8) * 448 / (720 * 2.0**7 * 400), rtol=1e-9)
+
+
 def test_six_point_ratios_of_the_slides():
     theory = NNQFT("relu")
     whole = theory.exact(6, 20)
@@ -126,9 +131,9 @@ def test_gauss_coupling_at_the_origin(d, sigma_w):
 def drawn(theory, width, members, tilts, seed=1):
     covariances, weights = np.empty((members, len(theory.points), len(theory.points))), np.ones(members)
     net = theory.network(width)
-    tilted_block(theory.d, width, float(net.architecture().weight_std[0]), float(net.sigma_b[0]), net.readout_variance,
-                 theory.scale(theory.points), np.ascontiguousarray(theory.points.T), np.array(tilts), np.uint64(seed), 0,
-                 covariances, weights)  # fmt: skip
+    columns = np.ascontiguousarray(theory.points.T)
+    law = net.architecture(), theory.scale(theory.points), columns, np.array(tilts)
+    tilted_block(*law, np.uint64(seed), 0, covariances, weights)
     return covariances + net.sigma_b[-1] ** 2, weights
 
 
@@ -222,7 +227,7 @@ def test_bad_input(make, says):
             "box.half_widths: expected two increasing numbers >= 1.2",
         ),
         ("width = 20 ", "width = 21 ", "checks.widths: expected increasing widths with 21"),
-        ("members = 262144", "members = 100", "members: expected at least 8192"),
+        ("members = 262144", "members = 100", "members: expected at least 256"),
         (
             "[[0.2], [0.4], [0.6], [0.8], [1.0], [1.2]]",
             "[[0.2], [0.4, 1.0]]",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fieldflow.checks.record import ASYMPTOTIC, EXACT, Check, Family, Source, row
 from fieldflow.formulas import derive
@@ -181,7 +182,7 @@ def six_point_family(scan: Scan, width: int) -> Family:
     return Family(source.family, EXACT, True, statistic, rank, p_value, {"the ratio is 1": shift}, rows)
 
 
-def chosen_tuples(theory: NNQFT) -> Array:
+def chosen_tuples(theory: NNQFT) -> NDArray[np.bool_]:
     """Return which 4-tuples have no pole in λ(L): for Erf those with an even number of inputs of negative first coordinate."""
     if theory.activation != "erf":
         return np.ones(entries(len(theory.points), 4), dtype=bool)

@@ -136,7 +136,8 @@ class FiniteWidthStudy(Study):
         leg = self.leg(threads)
         refuse_empty_shell("shell.cutoffs", leg.grid, leg.shell.sloppy_fraction(leg.grid))
         families: list[Family] = []
-        every, excluded = [], 0
+        every: list[Found] = []
+        excluded = 0
         for mode in self.shell.modes:
             found, sampled, left_out = self._mode(leg, mode, report)
             # Mean and variance excess are those of the other mode to the last digit: judged once.
