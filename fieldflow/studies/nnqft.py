@@ -262,8 +262,8 @@ def _couplings_table(scans: list[Scan], width: int, box: float) -> Tabular:
     return Tabular(
         "couplings",
         rf"Quartic and sextic coupling of networks of width {width} in the box $L={box:g}$, mean over tuples (for $\lambda_4$ of "
-        r"Erf-nets those with an even number of negative inputs): exact and measured. Tuples of Erf-nets with a small integral over the "
-        r"box dominate the mean of $\kappa$.",
+        r"Erf-nets those with an even number of negative inputs): exact and measured. Tuples of Erf-nets "
+        r"with a small integral over the box dominate the mean of $\kappa$.",
         "lrrrr",
         ["mesh", r"$N\lambda_4$", "networks", r"$N^2\kappa$", "networks"],
         rows,
