@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache, partial
+from typing import Any
 
 import sympy as sp
 
@@ -79,37 +80,42 @@ def largest_legs(order: int) -> int:
 def one_point_action(order: int, odd: bool, counting: str) -> sp.Expr:
     """Return -ln P + ln P_0 at one mesh point by direct expansion of (40) in 1/N: no diagrams, Hermite polynomials.
 
-    (-∂)^n e^{-φ²/2G} = He_n e^{-φ²/2G}, with He_{n+1} = (φ/G) He_n - He_n'.
+    (-∂)^n e^{-φ²/2G} = He_n e^{-φ²/2G}, with He_{n+1} = (φ/G) He_n - He_n'; ε² counts 1/N, so that half-integer powers are whole.
     """
-    known = vertex_orders(order, odd=odd, counting=counting)
-    shift = sp.Symbol("t")
-    exponent = sum(_small ** (2 * power) * cumulant(n) * shift**n / sp.factorial(n) for n, power in known.items())
-    top = 2 * order
-    factor = _truncated(sum(_power(exponent, k, top) / sp.factorial(k) for k in range(1, top + 1)), top)
-    hermite = _hermite(sp.degree(factor, shift))
-    ratio = sum(coefficient * hermite[n] for (n,), coefficient in sp.Poly(factor, shift).terms())
-    logarithm = sum(sp.Rational((-1) ** (k + 1), k) * _power(sp.expand(ratio), k, top) for k in range(1, top + 1))
-    return -_truncated(logarithm, top)
+    known, top = vertex_orders(order, odd=odd, counting=counting), 2 * order
+    names = [_small, field, _precision, *map(cumulant, known)]
+    polynomials, small, phi, precision, *kappa = sp.ring([str(name) for name in names], sp.QQ)
+    hermite = [polynomials.one]
+    for _ in range(top * max(known)):
+        hermite.append(phi * precision * hermite[-1] - hermite[-1].diff(phi))
+    # Σ_k (Σ_n ε^… κ_n t^n/n!)^k/k!, a polynomial in t kept as its list of coefficients.
+    terms = {n: kappa[i] * small ** int(2 * power) / sp.factorial(n) for i, (n, power) in enumerate(known.items())}
+    term, ratio = {0: polynomials.one}, polynomials.zero
+    for k in range(1, top + 1):
+        term = _times(term, terms, top)
+        ratio += sum((value * hermite[n] for n, value in term.items()), polynomials.zero) / sp.factorial(k)
+    power, logarithm = polynomials.one, polynomials.zero
+    for k in range(1, top + 1):
+        power = _truncated(power * ratio, top)
+        logarithm += power * sp.QQ((-1) ** (k + 1), k)
+    return -logarithm.as_expr(*names).subs(_precision, 1 / G2)
 
 
-def _hermite(largest: int) -> list[sp.Expr]:
-    found = [sp.Integer(1)]
-    for _ in range(largest):
-        found.append(sp.expand(field / G2 * found[-1] - sp.diff(found[-1], field)))
-    return found
+_precision = sp.Symbol("Delta", positive=True)
 
 
-def _truncated(expr: sp.Expr, top: int) -> sp.Expr:
-    """Return the terms up to ε^top; ε² counts 1/N, so that half-integer powers are whole."""
-    poly = sp.Poly(sp.expand(expr), _small)
-    return sum((value * _small**power for (power,), value in poly.terms() if power <= top), sp.Integer(0))
+def _times(left: dict[int, Any], right: dict[int, Any], top: int) -> dict[int, Any]:
+    """Return the product of two polynomials in t, without powers of ε above ``top``."""
+    found: dict[int, Any] = {}
+    for m, a in left.items():
+        for n, b in right.items():
+            found[m + n] = found.get(m + n, 0) + _truncated(a * b, top)
+    return {n: value for n, value in found.items() if value}
 
 
-def _power(expr: sp.Expr, exponent: int, top: int) -> sp.Expr:
-    found = sp.Integer(1)
-    for _ in range(exponent):
-        found = _truncated(found * expr, top)
-    return found
+def _truncated(poly: Any, top: int) -> Any:
+    """Return the terms up to ε^top."""
+    return poly.ring.from_dict({powers: value for powers, value in poly.items() if powers[0] <= top})
 
 
 def coupling_formula(legs: int, order: int, *, odd: bool = False, counting: str = "iid") -> Formula:

@@ -104,7 +104,9 @@ def test_three_and_five_layers_on_degenerate_inputs(case):
     for found, expected in pairs:
         assert error(found, expected)[0] <= 1e-12
     # Rectangular calls take another path through the points, not through the numbers.
-    np.testing.assert_array_equal(ff.nngp(net, x[:3], x)[:, 3:], ff.nngp(net, x)[:3, 3:])
+    # (a Hermite series is summed by BLAS, whose order depends on the number of points: the last bit).
+    np.testing.assert_allclose(ff.nngp(net, x[:3], x)[:, 3:], ff.nngp(net, x)[:3, 3:],
+                               rtol=4e-16 if case["name"] == "tanh" else 0.0)  # fmt: skip
 
 
 def test_covariances_alone_do_not_resolve_close_points():

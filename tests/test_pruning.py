@@ -197,7 +197,7 @@ def test_measured_share_is_a_slope():
         ('["random", "magnitude", "fisher", "saliency"]', '["best"]', "pruning.rules"),
         ('activation = "relu"', 'activation = "erf"', "network.activation"),
         ('activation = "relu"', 'activation = "step"', "network.activation"),
-        ("sigma_w = [1.41", "sigma_b = 0.1\nsigma_w = [1.41", "network.sigma_b"),
+        ("sigma_b = 0.0 ", "sigma_b = 0.1 ", "network.sigma_b"),
         ("\nmembers = 200", "\nmembers = 20", "members"),
         ("points = [[1.5, 1.0]", "points = [[1.5]", "data.points"),
         ("[100, 200, 400, 800]", "[100, 400, 200, 800]", "checks.widths"),
