@@ -198,9 +198,7 @@ class Ensemble:
         work = self.block_work(x, reduce)
         return in_blocks(work, self.members, threads=checked_threads(self.threads), progress=progress)
 
-    def block_work(
-        self, x: Array, reduce: Callable[[BlockSample], R]
-    ) -> Callable[[int, int, NDArray[np.uint8]], R]:
+    def block_work(self, x: Array, reduce: Callable[[BlockSample], R]) -> Callable[[int, int, NDArray[np.uint8]], R]:
         """Return the function of (first member, count, stop) that runs one block at the points x (n, d_in)."""
         net, activations = self.net.architecture(), self.net.compiled_activations()
         shell = self.shell or CoarseGrained(np.zeros(1), _no_law(self.net.d_in), "prune")

@@ -78,9 +78,7 @@ class Keeper:
             _on_threads(partial(_piece, prepare(), kind), missing, keep, threads, progress)
         return _joined(kind, [found[piece] for piece in pieces])
 
-    def _kept(
-        self, names: dict[Piece, str], kind: Callable[..., T], progress: Callable[[int], None]
-    ) -> dict[Piece, T]:
+    def _kept(self, names: dict[Piece, str], kind: Callable[..., T], progress: Callable[[int], None]) -> dict[Piece, T]:
         """Return the records on disk."""
         found: dict[Piece, T] = {}
         if self.shards is None:

@@ -138,7 +138,9 @@ class Shards:
         if difference is not None:
             raise BadInput(f"shards: {self.directory} keeps another run: {difference}; choose another directory")
         if not self.resume:
-            raise BadInput(f"shards: {kept_in(self.directory)}; give --resume (resume=True) or choose another directory")
+            raise BadInput(
+                f"shards: {kept_in(self.directory)}; give --resume (resume=True) or choose another directory"
+            )
         entries: dict[str, dict[str, Any]] = manifest["shards"]
         return entries
 

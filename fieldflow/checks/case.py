@@ -1,7 +1,7 @@
 """What is one experiment on one network? Everything the families of checks share, already validated."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +49,7 @@ class Case:
     threads: int
     widths: tuple[int, ...]
     scan_members: int
-    keeper: Keeper = Keeper()
+    keeper: Keeper = field(default_factory=Keeper)
 
     @property
     def grid(self) -> Array:
