@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -132,11 +132,6 @@ def verify(
 
     An existing DIR is replaced only if fieldflow wrote it. Exit code 1 if a deciding comparison disagrees.
     """
-    from fieldflow.longrun import Place
-    from fieldflow.progress import Bars, JsonLines
-    from fieldflow.runner import run
-    from fieldflow.store import check_replaceable
-
     if as_json and json_lines:
         raise BadInput("json: not accepted together with --json-lines")
     if everything:
@@ -145,24 +140,43 @@ def verify(
                 "all: not accepted together with an experiment or other options than --out, --seed, --threads, --quick"
             )
         raise typer.Exit(_verify_all(out, seed=seed, threads=threads, quick=quick, quiet=quiet))
-    numbers = {"members": members, "seed": seed, "threads": threads, "workers": workers}
-    place = Place.of(experiment, out, shards, resume=resume, numbers=numbers, quick=quick)
+    options = {"members": members, "seed": seed, "threads": threads, "workers": workers, "quick": quick}
+    result = _verify_one(experiment, out, shards, resume, options, json_lines=json_lines, quiet=quiet)
+    if as_json:
+        typer.echo(result.to_json(), nl=False)
+    elif not quiet and not json_lines:
+        _show(result)
+        typer.echo(f"written to {out}")
+    raise typer.Exit(result.exit_code)
+
+
+def _verify_one(
+    experiment: str | None,
+    out: Path,
+    shards: Path | None,
+    resume: bool,
+    options: dict[str, Any],
+    *,
+    json_lines: bool,
+    quiet: bool,
+) -> "Result":
+    """Run one experiment with these options of ``run`` and save it, showing how far it is."""
+    from fieldflow.longrun import Place
+    from fieldflow.progress import Bars, JsonLines
+    from fieldflow.runner import run
+    from fieldflow.store import check_replaceable
+
+    place = Place.of(experiment, out, shards, resume=resume, options=options)
     check_replaceable(out)
 
     def work(update: Callable[[str, int, int], None]) -> "Result":
-        name = experiment or "paper"
-        return run(name, quick=quick, shards=place.shards, resume=resume, progress=update, **numbers)
+        return run(experiment or "paper", shards=place.shards, resume=resume, progress=update, **options)
 
     meter = JsonLines() if json_lines else Bars(quiet=quiet, unit="members")
     result = _saved(work, meter, place)
     if isinstance(meter, JsonLines):
         meter.finish(out, result.exit_code)
-    elif as_json:
-        typer.echo(result.to_json(), nl=False)
-    elif not quiet:
-        _show(result)
-        typer.echo(f"written to {out}")
-    raise typer.Exit(result.exit_code)
+    return result
 
 
 def _saved(

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fieldflow.errors import BadInput
 from fieldflow.manifest import kept_in
@@ -25,8 +26,7 @@ class Place:
         shards: Path | None,
         *,
         resume: bool,
-        numbers: Mapping[str, int | None],
-        quick: bool,
+        options: Mapping[str, Any],
     ) -> "Place":
         """Return where the run with these options of ``fieldflow verify`` writes.
 
@@ -35,7 +35,7 @@ class Place:
         BadInput
             If the shards would lie in the directory that the result replaces.
 
-        >>> Place.of("paper", Path("a"), None, resume=True, numbers={"members": 9, "seed": None}, quick=False).again
+        >>> Place.of("paper", Path("a"), None, resume=True, options={"members": 9, "quick": False}).again
         'fieldflow verify paper --out a --members 9 --shards a.shards --resume'
         """
         if resume and shards is None:
@@ -45,10 +45,12 @@ class Place:
         if out.resolve() in [shards.resolve(), *shards.resolve().parents]:
             raise BadInput(f"shards: {shards} lies in {out}, which the result replaces; choose another directory")
         words = ["fieldflow", "verify", *([] if experiment is None else [experiment]), "--out", str(out)]
-        for name, value in numbers.items():
-            words += [] if value is None else [f"--{name}", str(value)]
-        words += [*(["--quick"] if quick else []), "--shards", str(shards), "--resume"]
-        return cls(out, shards, shlex.join(words))
+        for name, value in options.items():
+            if value is True:
+                words.append(f"--{name}")
+            elif value is not None and value is not False:
+                words += [f"--{name}", str(value)]
+        return cls(out, shards, shlex.join([*words, "--shards", str(shards), "--resume"]))
 
     def left(self) -> str:
         """Return how many members are kept and how to go on; "" if none are."""

@@ -23,7 +23,8 @@ class Rate(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         """Return the rate as text, nothing before it is known."""
-        return Text("" if task.speed is None else f"{task.speed:,.0f} {self.unit}/s")
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:,.0f} {self.unit}/s")
 
 
 class Bars:
