@@ -129,7 +129,7 @@ def _variables(
     records: NDArray[Any], dimension: str, prefix: str, names: Mapping[str, str]
 ) -> dict[str, tuple[tuple[str, ...], NDArray[Any], dict[str, str]]]:
     """Return each field as (dimensions, values, attributes)."""
-    found = {}
+    found: dict[str, tuple[tuple[str, ...], NDArray[Any], dict[str, str]]] = {}
     for name, description in names.items():
         values = np.ascontiguousarray(records[name])
         attributes = {"long_name": description}
