@@ -7,10 +7,12 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import psutil
 import pytest
 
 import fieldflow as ff
@@ -251,7 +253,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(tmp_path, monkeypatch, name, ca
     monkeypatch.chdir(tmp_path)
     resumed = ff.run("small.toml", threads=2, shards="s", resume=True)
     assert resumed.to_json() == ff.run("small.toml", threads=2).to_json()
-    assert len(read_manifest(Path("s"))["shards"]) >= 5
+    assert len(read_manifest(Path("s"))["shards"]) == 10
     if name == "SIGKILL":
         assert caplog.messages == [f"shards: {Path('s/net-sample-000002.npz')} is not in the manifest; computed again"]
 
@@ -437,9 +439,31 @@ def test_threads_change_no_byte(tmp_path, whole):
     assert read_manifest(tmp_path / "two") == read_manifest(whole)
 
 
+def test_a_block_that_was_told_to_stop_is_not_kept(tmp_path, whole):
+    def work(first, count, stop):
+        if first == 0:
+            raise KeyboardInterrupt
+        wait_for(lambda: stop[0])
+        return Toy(np.zeros((count, 40)), np.zeros(count, np.bool_))
+
+    keeper = Keeper(Shards(tmp_path / "s", SAME, MEMBERS, resume=False))
+    with pytest.raises(KeyboardInterrupt):
+        keeper.gather("toy", "sample", Toy, MEMBERS, lambda: work, threads=2, progress=lambda _: None)
+    keeper.close()
+    gather(tmp_path / "s", resume=True)
+    assert files(tmp_path / "s") == files(whole)
+
+
+def wait_for(condition):
+    start = time.monotonic()
+    while not condition():
+        assert time.monotonic() - start < 60
+        time.sleep(0.05)
+
+
 WORKERS = '''
-"""Share the toy records out to processes, one of which kills itself once (or always) in its third piece."""
-import os, signal, sys
+"""Share the toy records out to processes; one kills itself once, or always, in its third piece, or all wait."""
+import os, signal, sys, time
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -453,9 +477,12 @@ class Toy(NamedTuple):
     value: np.ndarray
 
 
-def prepare(fatal, always):
+def prepare(fatal, how):
     def work(first, count, stop):
-        if first == 128 and (always or not fatal.exists()):
+        if how == "waiting":
+            (fatal.parent / f"pid-{os.getpid()}").touch()
+            time.sleep(60)
+        if first == 128 and (how == "always" or not fatal.exists()):
             fatal.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         with (fatal.parent / "computed").open("a") as file:
@@ -465,7 +492,7 @@ def prepare(fatal, always):
 
 
 if __name__ == "__main__":
-    make = partial(prepare, Path(sys.argv[1]), sys.argv[2] == "always")
+    make = partial(prepare, Path(sys.argv[1]), sys.argv[2])
     found = Keeper(workers=2).gather("toy", "sample", Toy, 320, make, threads=1, progress=lambda _: None)
     print(np.array_equal(found.value, np.sin(np.arange(320.0))))
 '''
@@ -489,10 +516,21 @@ def test_a_killed_worker_costs_its_own_shard_only(tmp_path, how):
 
 
 @pytest.mark.slow
+def test_workers_end_with_a_killed_parent(tmp_path):
+    (tmp_path / "share.py").write_text(WORKERS)
+    command = [sys.executable, str(tmp_path / "share.py"), str(tmp_path / "fatal"), "waiting"]
+    with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)}) as parent:
+        wait_for(lambda: len(list(tmp_path.glob("pid-*"))) == 2)
+        parent.kill()
+    workers = [int(path.name.removeprefix("pid-")) for path in tmp_path.glob("pid-*")]
+    wait_for(lambda: not any(psutil.pid_exists(pid) for pid in workers))
+
+
+@pytest.mark.slow
 def test_workers_change_no_byte(tmp_path):
     (tmp_path / "small.toml").write_text(SMALL)
     alone = ff.run(tmp_path / "small.toml", threads=1)
     shared = ff.run(tmp_path / "small.toml", threads=1, workers=2, shards=tmp_path / "s")
     assert shared.to_json() == alone.to_json()
     assert shared.figures == alone.figures
-    assert len(read_manifest(tmp_path / "s")["shards"]) == 5
+    assert len(read_manifest(tmp_path / "s")["shards"]) == 10
