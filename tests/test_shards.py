@@ -296,7 +296,9 @@ def test_a_missing_shard_is_named_and_redone(whole, caplog):
     assert files(whole) == before
 
 
-@pytest.mark.parametrize("content", [{"value": np.zeros(3)}, {"value": np.zeros(BLOCK)}, {"text": np.array(["a"])}])
+@pytest.mark.parametrize(
+    "content", [{"value": np.zeros(3), "flag": np.zeros(3)}, {"value": np.zeros(BLOCK)}, {"text": np.array(["a"])}]
+)
 def test_a_listed_shard_of_another_shape_is_redone(whole, content, caplog):
     before, name = files(whole), "toy-sample-000001.npz"
     np.savez(whole / name, **content)
