@@ -13,6 +13,8 @@ from fieldflow import __version__
 from fieldflow.errors import BadInput
 
 if TYPE_CHECKING:
+    from fieldflow.longrun import Place
+    from fieldflow.progress import Bars, JsonLines
     from fieldflow.result import Result
 
 BAD_INPUT, INTERRUPTED = 2, 130
@@ -47,18 +49,17 @@ def main() -> None:
         sys.exit(_complain(str(error.format_message() if hasattr(error, "format_message") else error), BAD_INPUT))
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
-    if code == INTERRUPTED:
         _say_interrupted()
     sys.exit(code or 0)
 
 
-def _say_interrupted() -> None:
-    print("interrupted: nothing was written", file=sys.stderr, flush=True)
+def _say_interrupted(left: str = "") -> None:
+    print(f"interrupted: {left or 'nothing was written'}", file=sys.stderr, flush=True)
 
 
-def _leave_at_once() -> NoReturn:
+def _leave_at_once(left: str = "") -> NoReturn:
     """End the process without waiting for threads that are inside compiled code; they hold nothing that outlives it."""
-    _say_interrupted()
+    _say_interrupted(left)
     os._exit(INTERRUPTED)
 
 
@@ -95,7 +96,10 @@ def _common(
         typer.echo(context.get_help())
 
 
-@app.command(epilog="Example: fieldflow verify paper --members 600 --seed 1 --out fieldflow-out")
+@app.command(
+    epilog="Example: fieldflow verify paper --members 600 --seed 1 --out fieldflow-out; a long run that may be killed and "
+    "started again: fieldflow verify paper --members 100000 --shards paper.shards --resume"
+)
 def verify(
     experiment: Annotated[
         str | None,
@@ -112,47 +116,93 @@ def verify(
         bool, typer.Option("--quick", help="Fewer members and samples: the table quick of the file.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print results.json and nothing else.")] = False,
+    json_lines: Annotated[
+        bool, typer.Option("--json-lines", help="Print progress as lines of JSON; the last names the result.")
+    ] = False,
+    shards: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep the sampled members in DIR, so that a stop loses few.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from what --shards keeps.  [its default: OUT.shards]")
+    ] = False,
+    workers: Annotated[int, typer.Option(metavar="N", help="Processes that sample. No number depends on it.")] = 1,
     quiet: Quiet = False,
 ) -> None:
     """Derive, train, coarse-grain, compare: verdicts, figures, results.json and a LaTeX report in DIR.
 
     An existing DIR is replaced only if fieldflow wrote it. Exit code 1 if a deciding comparison disagrees.
     """
-    from fieldflow.runner import run
-    from fieldflow.store import check_replaceable
-
-    def one(name: str, place: Path, **options: Any) -> "Result":
-        check_replaceable(place)
-        return _saved(lambda update: run(name, threads=threads, quick=quick, progress=update, **options), place, quiet)
-
+    if as_json and json_lines:
+        raise BadInput("json: not accepted together with --json-lines")
     if everything:
-        if experiment is not None or members is not None or as_json:
-            raise BadInput("all: not accepted together with an experiment, --members or --json")
+        if experiment is not None or members is not None or as_json or json_lines or shards or resume or workers != 1:
+            raise BadInput(
+                "all: not accepted together with an experiment or other options than --out, --seed, --threads, --quick"
+            )
         raise typer.Exit(_verify_all(out, seed=seed, threads=threads, quick=quick, quiet=quiet))
-    result = one(experiment or "paper", out, members=members, seed=seed)
+    options = {"members": members, "seed": seed, "threads": threads, "workers": workers, "quick": quick}
+    result = _verify_one(experiment, out, shards, resume, options, json_lines=json_lines, quiet=quiet)
     if as_json:
         typer.echo(result.to_json(), nl=False)
-    elif not quiet:
+    elif not quiet and not json_lines:
         _show(result)
         typer.echo(f"written to {out}")
     raise typer.Exit(result.exit_code)
 
 
-def _saved(work: "Callable[[Callable[[str, int, int], None]], Result]", out: Path, quiet: bool) -> "Result":
+def _verify_one(
+    experiment: str | None,
+    out: Path,
+    shards: Path | None,
+    resume: bool,
+    options: dict[str, Any],
+    *,
+    json_lines: bool,
+    quiet: bool,
+) -> "Result":
+    """Run one experiment with these options of ``run`` and save it, showing how far it is."""
+    from fieldflow.longrun import Place
+    from fieldflow.progress import Bars, JsonLines
+    from fieldflow.runner import run
+    from fieldflow.store import check_replaceable
+
+    place = Place.of(experiment, out, shards, resume=resume, options=options)
+    check_replaceable(out)
+
+    def work(update: Callable[[str, int, int], None]) -> "Result":
+        return run(experiment or "paper", shards=place.shards, resume=resume, progress=update, **options)
+
+    meter = JsonLines() if json_lines else Bars(quiet=quiet, unit="members")
+    result = _saved(work, meter, place)
+    if isinstance(meter, JsonLines):
+        meter.finish(out, result.exit_code)
+    return result
+
+
+def _saved(
+    work: "Callable[[Callable[[str, int, int], None]], Result]", meter: "Bars | JsonLines", place: "Place"
+) -> "Result":
     """Return the result of ``work`` after saving it; Ctrl-C ends the process with nothing half-written."""
     from fieldflow.interrupt import Abandoned, interruptible
-    from fieldflow.progress import Bars
 
     try:
-        with Bars(quiet=quiet) as bars:
-            result = interruptible(lambda: work(bars.update))
+        with meter:
+            result = interruptible(lambda: work(meter.update))
+        _save(result, place)
     except Abandoned:
-        _leave_at_once()
-    try:
-        result.save(out)
-    except OSError as error:
-        raise BadInput(f"out: cannot write {out}: {error.strerror or error}") from error
+        _leave_at_once(place.left())
+    except KeyboardInterrupt:
+        _say_interrupted(place.left())
+        raise typer.Exit(INTERRUPTED) from None
     return result
+
+
+def _save(result: "Result", place: "Place") -> None:
+    try:
+        result.save(place.out)
+    except OSError as error:
+        kept = f"; {left}" if (left := place.left()) else ""
+        raise BadInput(f"out: cannot write {place.out}: {error.strerror or error}{kept}") from error
 
 
 def _show(result: "Result") -> None:
@@ -264,7 +314,7 @@ def paper(
     check_target(directory, run)
     names = None if symbols is None else read_symbols(symbols)
     try:
-        with Bars(quiet=quiet) as bars:
+        with Bars(quiet=quiet, unit="formulas") as bars:
             files = interruptible(lambda: prepare_paper(run=run, symbols=names, progress=_patient(bars.update)))
     except Abandoned:
         _leave_at_once()

@@ -195,6 +195,11 @@ class Ensemble:
         self, x: Array, reduce: Callable[[BlockSample], R], progress: Callable[[int], None] | None = None
     ) -> list[R]:
         """Run every block at the points x (n, d_in) and return ``reduce`` of each, in order of members."""
+        work = self.block_work(x, reduce)
+        return in_blocks(work, self.members, threads=checked_threads(self.threads), progress=progress)
+
+    def block_work(self, x: Array, reduce: Callable[[BlockSample], R]) -> Callable[[int, int, NDArray[np.uint8]], R]:
+        """Return the function of (first member, count, stop) that runs one block at the points x (n, d_in)."""
         net, activations = self.net.architecture(), self.net.compiled_activations()
         shell = self.shell or CoarseGrained(np.zeros(1), _no_law(self.net.d_in), "prune")
         compiled_shell = shell.compiled(self.net.d_in)
@@ -210,7 +215,7 @@ class Ensemble:
             simulate_block(net, activations, seed, first, columns, training, compiled_shell, given, out, stop)
             return reduce(out)
 
-        return in_blocks(work, self.members, threads=checked_threads(self.threads), progress=progress)
+        return work
 
     def compiled_training(self) -> Training:
         """Return the training as the compiled code takes it; none leaves the read-out as drawn."""

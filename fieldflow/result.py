@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from rich.table import Table
 
-from fieldflow import plotting, report
+from fieldflow import interchange, plotting, report
 from fieldflow.checks.record import ASYMPTOTIC, EXACT, Family
 from fieldflow.errors import BadInput
 from fieldflow.numeric.rng import RNG_VERSION
@@ -69,6 +70,21 @@ class Result:
     def to_json(self) -> str:
         """Return the text of results.json: sorted keys, floats by repr, null for NaN."""
         return json.dumps(self.results, sort_keys=True, indent=1, allow_nan=False) + "\n"
+
+    def to_numpy(self) -> dict[str, NDArray[Any]]:
+        """Return the checks, the joint verdicts and the negative controls as structured arrays (NaN for null)."""
+        return interchange.to_numpy(self.results)
+
+    def to_xarray(self) -> Any:
+        """Return the same as an ``xarray.Dataset`` along ``check``, ``joint`` and ``control``, with units and the run's
+        identity as attributes; ``to_netcdf`` of it writes a file.
+
+        Raises
+        ------
+        BadInput
+            If xarray is not installed (the extra ``xarray``).
+        """
+        return interchange.to_xarray(self.results)
 
     def table(self) -> Table:
         """Return the verdicts as a rich table: one line per family."""

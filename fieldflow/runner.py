@@ -3,9 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from fieldflow import inputs
 from fieldflow.checks.record import judge
-from fieldflow.experiment import load_experiment
+from fieldflow.errors import BadInput
+from fieldflow.experiment import KINDS, load_experiment
+from fieldflow.keeper import Keeper
 from fieldflow.result import Result
+from fieldflow.shards import Shards, identity
 from fieldflow.study import Study
 from fieldflow.workers import checked_threads
 
@@ -17,6 +21,9 @@ def run(
     seed: int | None = None,
     threads: int | None = None,
     quick: bool = False,
+    shards: str | Path | None = None,
+    resume: bool = False,
+    workers: int = 1,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Result:
     """Run an experiment and return its result: every prediction beside its measurement.
@@ -31,16 +38,42 @@ def run(
         All available processors by default; the numbers do not depend on it.
     quick : bool
         The lighter version that the file's table ``quick`` describes.
+    shards : str or Path, optional
+        A directory that keeps the sampled members while the run goes on, so that a killed run can be resumed.
+    resume : bool
+        Go on from what ``shards`` keeps; the result is the same to the last bit.
+    workers : int
+        Processes that sample the members; a script then needs ``if __name__ == "__main__"``.
     progress : callable, optional
         Called as progress(stage, members done, members in all) after each block.
 
     Raises
     ------
     BadInput
-        For anything the experiment file or the arguments get wrong; nothing is computed then.
+        For anything the experiment file or the arguments get wrong; nothing is computed then.  If ``shards`` keeps
+        another run (the message names what differs), or its disk is full: what it keeps then stays.
     """
-    workers = checked_threads(threads)
+    threads, workers = checked_threads(threads), inputs.integer("workers", workers, minimum=1, maximum=1024)
+    if resume and shards is None:
+        raise BadInput("resume: give shards, the directory that keeps the members")
     if not isinstance(experiment, Study):
         experiment = load_experiment(experiment, members=members, seed=seed, quick=quick)
-    outcome = experiment.outcome(workers, progress or (lambda *_: None))
+    keeper = _keeper(experiment, shards, resume, workers)
+    try:
+        outcome = experiment.kept_by(keeper).outcome(threads, progress or (lambda *_: None))
+    finally:
+        keeper.close()
     return Result.of(experiment, outcome, judge(outcome.families, experiment.checks.alpha))
+
+
+def _keeper(study: Study, shards: str | Path | None, resume: bool, workers: int) -> Keeper:
+    """Return who makes and keeps the records of the long pass; BadInput if there is none, or no place for them."""
+    if (shards is not None or workers > 1) and not study.has_long_pass:
+        kinds = ", ".join(kind for kind, study_class in KINDS.items() if study_class.has_long_pass)
+        what = "shards: kind {} keeps no shards" if shards is not None else "workers: kind {} runs in one process"
+        raise BadInput(f"{what.format(study.kind)}; accepted: {kinds}")
+    if shards is None:
+        return Keeper(workers=workers)
+    same = identity(study.resolved(), study.digest, seed=study.seed, members=study.members)
+    total = study.members * study.ensembles
+    return Keeper(Shards(Path(shards), same, total, resume=resume), workers)

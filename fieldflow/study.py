@@ -5,12 +5,13 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, PrivateAttr
 
 from fieldflow.checks.record import Family
 from fieldflow.errors import BadInput
+from fieldflow.keeper import Keeper
 from fieldflow.picture import Picture, Tabular
 from fieldflow.schema import Count, Judging, Label, Section, Seed, Text
 
@@ -73,7 +74,11 @@ class Study(Section):
     members: Count = 600
     checks: Judging = Judging()
 
+    has_long_pass: ClassVar[bool] = False
+    """Whether its members can be kept in shards and shared out to processes."""
+
     _folder: Path = PrivateAttr(default=Path())
+    _keeper: Keeper = PrivateAttr(default=Keeper())
 
     def resolved(self) -> dict[str, Any]:
         """Return every key with its value, defaults filled in."""
@@ -84,6 +89,17 @@ class Study(Section):
         """SHA-256 of the resolved experiment without its description and duration."""
         values = {key: value for key, value in self.resolved().items() if key not in ("description", "minutes")}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def ensembles(self) -> int:
+        """How many ensembles of ``members`` are sampled."""
+        return 1
+
+    def kept_by(self, keeper: Keeper) -> "Study":
+        """Return the same study with its long pass in the hands of ``keeper``."""
+        study = self.model_copy()
+        study._keeper = keeper
+        return study
 
     def outcome(self, threads: int, report: Report) -> Outcome:
         """Return what the study finds; the numbers do not depend on ``threads``."""

@@ -9,12 +9,14 @@ import time
 from pathlib import Path
 
 import pytest
+from rich.progress import Progress
 
-from fieldflow import __version__, cli, runner
+from fieldflow import __version__, cli, progress, runner
 from fieldflow.child import verify_in_child
 from fieldflow.errors import BadInput
 from fieldflow.experiment import SHIPPED, load_experiment, template
 from fieldflow.formulas import catalog
+from fieldflow.manifest import write_manifest
 from fieldflow.store import replace_directory, write_text
 
 ROOT = Path(__file__).parent.parent
@@ -143,13 +145,15 @@ def test_cite_follows_what_a_formula_is_derived_from(call):
 
 # verify
 
+ALONE = {"shards": None, "resume": False, "workers": 1}
+
 
 def test_verify_defaults_to_the_paper_and_hands_its_options_on(call, calls):
     assert call("verify")[0] == 0
     assert call("verify", "shallow-relu", "--members", "70", "--seed", "3", "--threads", "2", "--out", "b")[0] == 0
     assert calls == [
-        ("paper", {"members": None, "seed": None, "threads": None, "quick": False}),
-        ("shallow-relu", {"members": 70, "seed": 3, "threads": 2, "quick": False}),
+        ("paper", {"members": None, "seed": None, "threads": None, "quick": False} | ALONE),
+        ("shallow-relu", {"members": 70, "seed": 3, "threads": 2, "quick": False} | ALONE),
     ]
     assert Path("fieldflow-out/results.json").is_file()
     assert Path("b/results.json").is_file()
@@ -199,7 +203,18 @@ def test_a_child_is_the_same_command(tmp_path):
     assert not (tmp_path / "a").exists()
 
 
-@pytest.mark.parametrize("extra", [("paper",), ("--members", "70"), ("--json",)])
+@pytest.mark.parametrize(
+    "extra",
+    [
+        ("paper",),
+        ("--members", "70"),
+        ("--json",),
+        ("--json-lines",),
+        ("--shards", "s"),
+        ("--resume",),
+        ("--workers", "2"),
+    ],
+)
 def test_verify_all_takes_no_single_experiments_options(call, calls, extra):
     code, out, err = call("verify", "--all", *extra)
     assert (code, out, calls) == (2, "", [])
@@ -217,6 +232,102 @@ def test_verify_prints_table_or_json_or_nothing_and_exits_with_the_verdict(call,
     code, out, err = call("verify", "--json")
     assert (code, json.loads(out), err) == (exit_code, {"schema": 1}, "")
     assert call("verify", "--quiet") == (exit_code, "", "")
+
+
+# Long runs
+
+
+def test_verify_hands_shards_and_workers_on(call, calls):
+    assert call("verify", "--shards", "s", "--workers", "3")[0] == 0
+    assert call("verify", "--out", "b/mine", "--resume")[0] == 0
+    options = [{key: seen[key] for key in ALONE} for _, seen in calls]
+    assert options == [
+        {"shards": Path("s"), "resume": False, "workers": 3},
+        {"shards": Path("b/mine.shards"), "resume": True, "workers": 1},
+    ]
+
+
+def test_verify_prints_progress_as_lines_of_json(call, calls):
+    code, out, err = call("verify", "--json-lines", "--out", "b")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert (code, err, len(calls)) == (0, "", 1)
+    assert [sorted(line) for line in lines[:2]] == [["done", "members_per_second", "stage", "total"]] * 2
+    assert [(line["stage"], line["done"], line["total"]) for line in lines[:2]] == [
+        ("a sample", 64, 600),
+        ("a sample", 600, 600),
+    ]
+    assert lines[2:] == [{"result": "b", "exit_code": 0}]
+
+
+def test_lines_of_json_are_few_and_their_rate_leaves_compiling_out(capsys, monkeypatch):
+    times = iter([100.0, 100.1, 102.0, 102.1])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(times))
+    lines = progress.JsonLines()
+    for done in (64, 128, 264, 300):
+        lines.update("sample", done, 300)
+    shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["done"], line["members_per_second"]) for line in shown] == [(64, None), (264, 100.0), (300, 112.381)]
+
+
+def test_bars_show_members_per_second():
+    bars = Progress(progress.Rate("members"))
+    bars.add_task("sample", total=10)
+    task = bars.tasks[0]
+    assert progress.Rate("members").render(task).plain == ""
+    task.finished_speed = 1234.4
+    assert progress.Rate("members").render(task).plain == "1,234 members/s"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "piece"),
+    [
+        (["--shards", "b/below", "--out", "b"], "shards: b/below lies in b, which the result replaces"),
+        (["--shards", "b", "--out", "b"], "shards: b lies in b"),
+        (["--json", "--json-lines"], "json: not accepted together with --json-lines"),
+    ],
+)
+def test_verify_refuses_what_does_not_fit_together(call, calls, tmp_path, arguments, piece):
+    code, out, err = call("verify", *arguments)
+    assert (code, out, calls) == (2, "", [])
+    assert err.startswith(f"error: {piece}")
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """A directory that keeps 128 of 600 members."""
+    entry = {"stage": "sample", "members": 64, "sha256": "", "size": 1}
+    other = {**entry, "stage": "predict"}
+    (tmp_path / "my shards").mkdir()
+    write_manifest(tmp_path / "my shards", {"members": 600, "shards": {"a": entry, "b": entry, "c": other}})
+
+
+GO_ON = (
+    "128 of 600 members are kept in my shards; go on with fieldflow verify paper --out fieldflow-out --members 600 "
+    "--workers 1 --quick --shards 'my shards' --resume\n"
+)
+
+
+@pytest.mark.usefixtures("kept")
+def test_an_interrupted_run_says_how_to_go_on(call, monkeypatch):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "run", interrupted)
+    code, out, err = call("verify", "paper", "--members", "600", "--quick", "--shards", "my shards")
+    assert (code, out, err) == (130, "", f"interrupted: {GO_ON}")
+
+
+@pytest.mark.usefixtures("kept", "calls")
+def test_a_full_disk_at_the_end_says_how_to_go_on(call, monkeypatch):
+    def full(self, directory):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Fake, "save", full)
+    code, out, err = call("verify", "paper", "--members", "600", "--quick", "--shards", "my shards")
+    assert (code, out) == (2, "")
+    assert err == f"error: out: cannot write fieldflow-out: No space left on device; {GO_ON}"
 
 
 @pytest.mark.usefixtures("calls")
@@ -287,6 +398,9 @@ BAD = [
     (["verify", "--seed", "-1"], "seed: expected an integer from 0"),
     (["verify", "--seed", str(2**64)], "seed: expected an integer from 0"),
     (["verify", "--threads", "0"], "threads: expected an integer from 1"),
+    (["verify", "--workers", "0"], "workers: expected an integer from 1"),
+    (["verify", "pruning", "--shards", "s"], "shards: kind pruning keeps no shards; accepted: shell"),
+    (["verify", "--members", "15", "--resume"], "members: expected at least 16"),
     (["verify", "papr"], "nearest: paper"),
     (["verify", "absent.toml"], "absent.toml"),
     (["verify", "paper", "extra"], "extra"),

@@ -1,7 +1,7 @@
 """What is one experiment on one network? Everything the families of checks share, already validated."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from fieldflow.conditional import MemberFlow
 from fieldflow.ensemble import CoarseGrained, Ensemble, Trained
 from fieldflow.inputs import Array
+from fieldflow.keeper import Keeper
 from fieldflow.network import MLP
 from fieldflow.numeric import rng
 from fieldflow.numeric.coarsegrain import fisher_diagonal
@@ -48,6 +49,7 @@ class Case:
     threads: int
     widths: tuple[int, ...]
     scan_members: int
+    keeper: Keeper = field(default_factory=Keeper)
 
     @property
     def grid(self) -> Array:

@@ -5,7 +5,8 @@ predicted from hidden layers that no sampled member has (another random stream).
 means, errors come from the bootstrap over members, and the family does not decide the exit code.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -17,10 +18,10 @@ from fieldflow.checks.record import ASYMPTOTIC, Check, Family, Source, row
 from fieldflow.checks.sampling import Sampled
 from fieldflow.formulas import derive
 from fieldflow.inputs import Array
+from fieldflow.keeper import BlockWork, Keeper
 from fieldflow.numeric import rng
 from fieldflow.numeric.ensemble import DIVERGENCE
 from fieldflow.numeric.statistics import bootstrap_errors, chi2_shift, hotelling
-from fieldflow.workers import in_blocks
 
 JOINT_CUTOFFS = 2
 JOINT_INPUTS = 2
@@ -34,6 +35,17 @@ class _Draw(NamedTuple):
     loss: Array
     sloppy: Array
     halved: Array
+
+
+class _Draws(NamedTuple):
+    """The fields of ``_Draw`` for all draws, zero where ``used`` is False because the draw diverges."""
+
+    mean: Array
+    variance: Array
+    loss: Array
+    sloppy: Array
+    halved: Array
+    used: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -51,13 +63,36 @@ class Independent:
 
 def draw_independent(case: Case, progress: Progress) -> Independent:
     """Return the conditional moments over as many independent hidden draws as the ensemble has members."""
+    drawn = case.keeper.gather(
+        case.label,
+        "predict",
+        _Draws,
+        case.members,
+        partial(_work, replace(case, keeper=Keeper())),  # it may go to another process, without the keeper
+        threads=case.threads,
+        progress=lambda count: progress("predict", count),
+    )
+    return Independent(*(column[drawn.used] for column in drawn[:-1]))
 
-    def work(first: int, count: int, stop: NDArray[np.uint8]) -> list[_Draw | None]:
-        return [_draw(case, index) for index in range(first, first + count) if not stop[0]]
 
-    parts = in_blocks(work, case.members, threads=case.threads, progress=lambda done: progress("predict", done))
-    kept = [draw for part in parts for draw in part if draw is not None]
-    return Independent(*(np.array(column) for column in zip(*kept, strict=True)))
+def _work(case: Case) -> BlockWork[_Draws]:
+    """Return the function that draws one block."""
+    grid, stated = len(case.grid), case.stated
+
+    def work(first: int, count: int, stop: NDArray[np.uint8]) -> _Draws:
+        cells, line = (count, grid, stated), (count, grid)
+        zeros = [np.zeros(shape) for shape in (cells, cells, line, line, line)]
+        draws = _Draws(*zeros, np.zeros(count, np.bool_))
+        for slot in range(count):
+            if stop[0]:
+                break
+            draw = _draw(case, first + slot)
+            if draw is not None:
+                for column, value in zip(draws, (*draw, True), strict=True):
+                    column[slot] = value
+        return draws
+
+    return work
 
 
 def _draw(case: Case, index: int) -> _Draw | None:

@@ -1,5 +1,7 @@
 """What did the ensemble do? One pass over all members, keeping what the comparisons and figures need."""
 
+from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -7,6 +9,7 @@ from numpy.typing import NDArray
 
 from fieldflow.checks.case import Case, Progress
 from fieldflow.inputs import Array
+from fieldflow.keeper import BlockWork, Keeper
 from fieldflow.numeric.ensemble import BlockSample
 
 
@@ -30,6 +33,19 @@ class Sampled(NamedTuple):
 
 def sample(case: Case, progress: Progress) -> Sampled:
     """Return what the ensemble of ``case`` did."""
+    return case.keeper.gather(
+        case.label,
+        "sample",
+        Sampled,
+        case.members,
+        partial(_work, replace(case, keeper=Keeper())),  # it may go to another process, without the keeper
+        threads=case.threads,
+        progress=lambda count: progress("sample", count),
+    )
+
+
+def _work(case: Case) -> BlockWork[Sampled]:
+    """Return the function that runs and reduces one block of members."""
 
     def reduce(block: BlockSample) -> Sampled:
         outputs = block.outputs[..., 0]
@@ -40,5 +56,4 @@ def sample(case: Case, progress: Progress) -> Sampled:
         kept = outputs[:, :, : case.stated].copy()
         return Sampled(kept, loss, train_loss, block.sloppy, block.silent, block.diverged)
 
-    parts = case.ensemble().simulate(case.x_test, reduce, lambda done: progress("sample", done))
-    return Sampled(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    return case.ensemble().block_work(case.x_test, reduce)

@@ -1,7 +1,7 @@
 """What does the main job run? Ensembles drawn, trained, coarse-grained and compared, network by network."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -51,6 +51,8 @@ class ShellStudy(Study):
     fisher: FisherSection
     shell: ShellSection
     checks: ChecksSection = ChecksSection()
+
+    has_long_pass: ClassVar[bool] = True
 
     @model_validator(mode="after")
     def _consistent(self) -> "ShellStudy":
@@ -116,6 +118,11 @@ class ShellStudy(Study):
             notes=[training_line(label, entry) for label, entry in sorted(training.items())],
             training=training,
         )
+
+    @property
+    def ensembles(self) -> int:
+        """One per network."""
+        return len(self.network)
 
     def input_law(self, network: Network) -> tuple[Array, Array]:
         """Return mean and standard deviation (d_in,) of the Gaussian inputs."""
@@ -215,6 +222,7 @@ def case_of(experiment: ShellStudy, position: int, threads: int) -> Case:
         threads=threads,
         widths=tuple(experiment.checks.widths),
         scan_members=experiment.checks.scan_members,
+        keeper=experiment._keeper,
     )
 
 
