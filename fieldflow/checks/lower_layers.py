@@ -81,15 +81,17 @@ def _work(case: Case) -> BlockWork[_Draws]:
 
     def work(first: int, count: int, stop: NDArray[np.uint8]) -> _Draws:
         cells, line = (count, grid, stated), (count, grid)
-        zeros = [np.zeros(shape) for shape in (cells, cells, line, line, line)]
-        draws = _Draws(*zeros, np.zeros(count, np.bool_))
+        draws = _Draws(
+            np.zeros(cells), np.zeros(cells), np.zeros(line), np.zeros(line), np.zeros(line), np.zeros(count, np.bool_)
+        )
         for slot in range(count):
             if stop[0]:
                 break
             draw = _draw(case, first + slot)
             if draw is not None:
-                for column, value in zip(draws, (*draw, True), strict=True):
+                for column, value in zip(draws[:-1], draw, strict=True):
                     column[slot] = value
+                draws.used[slot] = True
         return draws
 
     return work
