@@ -8,21 +8,26 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldflow.numeric.blas import gram
-from fieldflow.numeric.coarsegrain import fisher_diagonal, removed_from, shell_outputs, sloppy_counts
+from fieldflow.numeric.coarsegrain import add_to_shells, fisher_diagonal, removed_from, sloppy_counts, summed_shells
 from fieldflow.numeric.jit import jit
 from fieldflow.numeric.mlp import (
     first_layer_moments,
     hidden_outputs,
+    layer_outputs,
+    lower_outputs,
     member_outputs,
     normals_per_member,
-    readout_features,
+    scale_features,
 )
 from fieldflow.numeric.rng import HIDDEN, READOUT, REDRAW, fill_normals
-from fieldflow.numeric.training import dual_solution
+from fieldflow.numeric.tiles import add_gram, add_product, gram, mirror, product
+from fieldflow.numeric.training import dual_solution, growth
 
 DIVERGENCE = 1e3
 """A member is excluded iff its residual from zero initialisation grew by more than this factor."""
+
+CHUNK = 64
+"""Neurons at a time: their features stay in the nearest caches until they are used."""
 
 
 class Training(NamedTuple):
@@ -57,6 +62,27 @@ class BlockSample(NamedTuple):
     diverged: NDArray[np.bool_]
 
 
+class Workspace(NamedTuple):
+    """Memory that one thread uses for member after member: fresh arrays of this size cost more than the arithmetic.
+
+    ``numbers`` of the hidden layers; ``initial``, ``redrawn`` (size, d_out) read-outs; ``seen`` (size, n) features on the
+    training inputs and their Gram matrix ``kernel`` (n, n), ``start`` (d_out, n) what the initial read-out makes of them;
+    ``there`` (CHUNK, p) features of a few neurons, ``probed`` (CHUNK, n_fisher) the same on the Fisher inputs; ``kept``,
+    ``drawn`` (cutoffs + 1, d_out, p) sums over shells.
+    """
+
+    numbers: NDArray[np.float64]
+    initial: NDArray[np.float64]
+    redrawn: NDArray[np.float64]
+    seen: NDArray[np.float64]
+    kernel: NDArray[np.float64]
+    start: NDArray[np.float64]
+    there: NDArray[np.float64]
+    probed: NDArray[np.float64]
+    kept: NDArray[np.float64]
+    drawn: NDArray[np.float64]
+
+
 @jit
 def member_fisher(net, activations, numbers, shell, given, slot):  # type: ignore[no-untyped-def]
     """Return λ of every read-out parameter of one member (read-out bias last, 1/s², when there is one)."""
@@ -74,24 +100,100 @@ def member_fisher(net, activations, numbers, shell, given, slot):  # type: ignor
 
 
 @jit
+def _train(kernel, features, start, weights, reached, training):  # type: ignore[no-untyped-def]
+    """Move ``weights`` (size, d_out) from where they make ``start`` (d_out, n); return whether the member diverged."""
+    diverged = False
+    for output in range(weights.shape[1]):
+        target = np.ascontiguousarray(training.y[:, output])
+        rule = (training.rate, training.method, training.duration)
+        # By linearity M·y - M·start, the changes from zero and from the initial read-out, in one.
+        change, _ = dual_solution(kernel, target - start[output], *rule)
+        weights[:, output] += np.dot(features, change)
+        reached[:, output] = start[output] + np.dot(kernel, change)
+        diverged |= not growth(kernel, target, *rule) <= DIVERGENCE
+    return diverged
+
+
+@jit
 def train_readout(features, initial, training):  # type: ignore[no-untyped-def]
     """Return the read-out after training, f on the training inputs, and whether the member diverged from zero."""
-    kernel = gram(features)
     weights = initial.copy()
     reached = np.empty((features.shape[1], initial.shape[1]))
-    diverged = False
-    for output in range(initial.shape[1]):
-        target = np.ascontiguousarray(training.y[:, output])
-        start = np.dot(features.T, np.ascontiguousarray(initial[:, output]))
-        from_zero, residual = dual_solution(kernel, target, training.rate, training.method, training.duration)
-        from_start, _ = dual_solution(kernel, start, training.rate, training.method, training.duration)
-        change = from_zero - from_start
-        weights[:, output] += np.dot(features, change)
-        reached[:, output] = start + np.dot(kernel, change)
-        growth = np.sqrt(np.sum(residual * residual))
-        if not growth <= DIVERGENCE * np.sqrt(np.sum(target * target)):
-            diverged = True
+    start = product(initial.T, features)
+    diverged = _train(gram(features), features, start, weights, reached, training)
     return weights, reached, diverged
+
+
+@jit
+def _see(net, activations, x, work):  # type: ignore[no-untyped-def]
+    """Fill features, Gram matrix and initial outputs on the training inputs x (d_in, n), a few neurons at a time."""
+    inputs, rows = lower_outputs(net, activations, work.numbers, x)
+    width, size, last = rows.shape[0], work.seen.shape[0], net.widths.size - 1
+    work.kernel[:] = 0.0
+    work.start[:] = 0.0
+    for first in range(0, size, CHUNK):
+        end = min(first + CHUNK, size)
+        neurons = min(end, width)
+        layer_outputs(net, activations, last, rows[first:neurons], inputs, work.seen[first:neurons])
+        scale_features(net, work.seen[first:neurons])
+        work.seen[neurons:end] = net.bias_std[-1]
+        add_gram(work.kernel, work.seen[first:end])
+        add_product(work.start, work.initial[first:end].T, work.seen[first:end])
+    mirror(work.kernel)
+
+
+@jit
+def _coarse_grain(net, activations, x, shell, given, weights, work, sloppy):  # type: ignore[no-untyped-def]
+    """Fill the sums over shells on the points x and the counts of ``sloppy`` neurons; return how many have λ = 0.
+
+    ``given`` (width,) is λ when the shell has no Fisher inputs.
+    """
+    inputs, rows = lower_outputs(net, activations, work.numbers, x)
+    probes, _ = lower_outputs(net, activations, work.numbers, shell.inputs)
+    width, last = rows.shape[0], net.widths.size - 1
+    work.kept[:] = 0.0
+    work.drawn[:] = 0.0
+    sloppy[:] = 0
+    silent = 0
+    for first in range(0, width, CHUNK):
+        end = min(first + CHUNK, width)
+        there, probed = work.there[: end - first], work.probed[: end - first]
+        layer_outputs(net, activations, last, rows[first:end], inputs, there)
+        scale_features(net, there)
+        if shell.inputs.shape[1] > 0:
+            layer_outputs(net, activations, last, rows[first:end], probes, probed)
+            diagonal = fisher_diagonal(probed, shell.noise_variance)
+        else:
+            diagonal = given[first:end]
+        removed = removed_from(diagonal, shell.cutoffs)
+        add_to_shells(work.kept, work.drawn, there, weights[first:end], work.redrawn[first:end], removed)
+        sloppy += sloppy_counts(removed, end - first, shell.cutoffs.size)
+        silent += np.sum(diagonal == 0.0)
+    if weights.shape[0] > width:
+        there = work.there[:1]
+        there[:] = net.bias_std[-1]
+        removed = removed_from(np.full(1, 1.0 / shell.noise_variance), shell.cutoffs)
+        add_to_shells(work.kept, work.drawn, there, weights[width:], work.redrawn[width:], removed)
+    return silent
+
+
+@jit
+def _workspace(net, x, training, shell, outputs):  # type: ignore[no-untyped-def]
+    """Return the memory for members of this network."""
+    size = net.widths[-1] + (1 if net.bias_std[-1] != 0.0 else 0)
+    n, points, shells = training.x.shape[1], x.shape[1], shell.cutoffs.size + 1
+    return Workspace(
+        np.empty(normals_per_member(net)),
+        np.empty((size, outputs)),
+        np.empty((size, outputs)),
+        np.empty((size, n)),
+        np.empty((n, n)),
+        np.empty((outputs, n)),
+        np.empty((CHUNK, points)),
+        np.empty((CHUNK, shell.inputs.shape[1])),
+        np.empty((shells, outputs, points)),
+        np.empty((shells, outputs, points)),
+    )
 
 
 @jit
@@ -100,31 +202,23 @@ def simulate_block(net, activations, seed, first, x, training, shell, given, out
 
     ``given`` (members, width) holds λ when the shell has no Fisher inputs.  ``stop[0] != 0`` ends the block early.
     """
-    bias = 1 if net.bias_std[-1] != 0.0 else 0
-    size = net.widths[-1] + bias
-    outputs = out.outputs.shape[3]
-    numbers = np.empty(normals_per_member(net))
-    draws = np.empty(size * outputs)
-    cutoffs = shell.cutoffs.size
+    work = _workspace(net, x, training, shell, out.outputs.shape[3])
+    none = np.empty(0)
     for slot in range(out.diverged.size):
         if stop[0] != 0:
             return
         member = first + slot
-        fill_normals(numbers, seed, member, HIDDEN)
-        features = readout_features(net, hidden_outputs(net, activations, numbers, x))
-        fill_normals(draws, seed, member, READOUT)
-        weights = draws.reshape((size, outputs)).copy()
+        fill_normals(work.numbers, seed, member, HIDDEN)
+        fill_normals(work.initial.reshape(-1), seed, member, READOUT)
+        fill_normals(work.redrawn.reshape(-1), seed, member, REDRAW)
+        weights = work.initial
         if training.x.shape[1] > 0:
-            seen = readout_features(net, hidden_outputs(net, activations, numbers, training.x))
-            weights, out.train_outputs[slot], diverged = train_readout(seen, weights, training)
+            _see(net, activations, training.x, work)
+            diverged = _train(work.kernel, work.seen, work.start, weights, out.train_outputs[slot], training)
             out.diverged[slot] = diverged or not np.all(np.isfinite(weights))
-        diagonal = member_fisher(net, activations, numbers, shell, given, slot)
-        removed = removed_from(diagonal, shell.cutoffs)
-        fill_normals(draws, seed, member, REDRAW)
-        redrawn = draws.reshape((size, outputs))
-        out.outputs[slot] = shell_outputs(features, weights, redrawn, removed, cutoffs, shell.resample)
-        out.sloppy[slot] = sloppy_counts(removed, net.widths[-1], cutoffs)
-        out.silent[slot] = np.sum(diagonal == 0.0)
+        law = given[slot] if shell.inputs.shape[1] == 0 else none
+        out.silent[slot] = _coarse_grain(net, activations, x, shell, law, weights, work, out.sloppy[slot])
+        summed_shells(work.kept, work.drawn, shell.resample, out.outputs[slot])
 
 
 @jit

@@ -8,93 +8,168 @@ the T updates (checked against them in the tests).
 
 import numpy as np
 
-from fieldflow.numeric.blas import solve_unit_lower
-from fieldflow.numeric.jit import jit
+from fieldflow.numeric.jit import fma, jit, vectorised
+from fieldflow.numeric.tiles import add_product
 
 GD, SGD, FLOW = 0, 1, 2
 METHODS = {"gd": GD, "sgd": SGD, "gradient_flow": FLOW}
 
 _TOLERANCE = 1e-14
-_FIRST_CHECK = 12
+_GROWTH_TOLERANCE = 1e-6
+_FIRST_CHECK = 8
+_NEXT_CHECK = 4
+_LANES = 8
+
+
+@vectorised
+def _sweep(kernel, rate, vector, change, duals):  # type: ignore[no-untyped-def]
+    """Go once through the rows: ``duals`` = A·vector, ``change`` = K·A·vector (in the order of the samples)."""
+    n = vector.size
+    change[:] = 0.0
+    for i in range(n):
+        step = rate * (vector[i] - change[i])
+        duals[i] = step
+        row = kernel[i]
+        for j in range(n):
+            change[j] = fma(step, row[j], change[j])
 
 
 @jit
-def _apply(scaled, method, vector):  # type: ignore[no-untyped-def]
-    """Return C·vector for ``scaled`` = rate·K."""
+def _apply(kernel, rate, method, vector, change, duals):  # type: ignore[no-untyped-def]
+    """Write C·vector to ``change`` and, in the dual, what makes it to ``duals``."""
     if method == SGD:
-        swept = vector.copy()
-        solve_unit_lower(scaled, swept)
-        return np.dot(scaled, swept)
-    return np.dot(scaled, vector)
+        _sweep(kernel, rate, vector, change, duals)
+        return
+    duals[:] = rate * vector
+    change[:] = 0.0
+    add_product(change.reshape((1, -1)), duals.reshape((1, -1)), kernel)
 
 
 @jit
-def _discrete_powers(small, steps):  # type: ignore[no-untyped-def]
-    """Return (Σ_{t<T} b^t, b^T) for b = 1 - small, by binary doubling S_{2t} = S_t + b^t S_t."""
-    size = small.shape[0]
-    base = np.eye(size) - small
-    total = np.zeros((size, size))
-    power = np.eye(size)
-    bit = 1
-    while bit <= steps:
-        bit *= 2
-    while bit > 1:
-        bit //= 2
-        total = total + np.dot(power, total)
-        power = np.dot(power, power)
-        if steps & bit:
-            total = np.eye(size) + np.dot(base, total)
-            power = np.dot(base, power)
-    return total, power
+def _squared(matrix, scratch):  # type: ignore[no-untyped-def]
+    """Write matrix·matrix to ``scratch``."""
+    scratch[:] = 0.0
+    add_product(scratch, matrix, matrix)
 
 
 @jit
-def _continuous_powers(small, time):  # type: ignore[no-untyped-def]
-    """Return (∫_0^t e^{-s·small} ds, e^{-t·small}) by a Taylor series on a short interval and doubling."""
-    size = small.shape[0]
-    norm = np.sqrt(np.sum(small * small)) * time
+def _raised(matrix, steps, vectors):  # type: ignore[no-untyped-def]
+    """Return matrix^steps·vectors by binary powers; ``matrix`` is overwritten, ``vectors`` (size, columns) too."""
+    scratch = np.empty_like(matrix)
+    while steps > 0:
+        if steps & 1:
+            grown = np.zeros_like(vectors)
+            add_product(grown, matrix, vectors)
+            vectors = grown
+        steps >>= 1
+        if steps > 0:
+            _squared(matrix, scratch)
+            matrix, scratch = scratch, matrix
+    return vectors
+
+
+@jit
+def _flow_step(generator, time):  # type: ignore[no-untyped-def]
+    """Return (e^{generator·time·2^-k}, k) with k large enough for a Taylor series."""
+    size = generator.shape[0]
+    norm = np.sqrt(np.sum(generator * generator)) * time
     halvings = 0
     while norm > 0.125:
         norm *= 0.5
         halvings += 1
     step = time * 0.5**halvings
-    total = np.zeros((size, size))
-    term = np.eye(size) * step
+    term = np.eye(size)
+    total = np.eye(size)
     for order in range(1, 20):
-        total = total + term
-        term = np.dot(small, term) * (-step / (order + 1))
-    power = np.eye(size) - np.dot(small, total)
-    for _ in range(halvings):
-        total = total + np.dot(power, total)
-        power = np.dot(power, power)
-    return total, power
+        following = np.zeros((size, size))
+        add_product(following, generator, term)
+        term = following * (step / order)
+        total += term
+    return total, halvings
 
 
 @jit
 def _small_function(hessenberg, size, method, duration):  # type: ignore[no-untyped-def]
-    """Return the first columns of the summed and of the final power of the leading block, each (size,)."""
-    block = np.ascontiguousarray(hessenberg[:size, :size])
+    """Return M_T·e and B^T·e of the leading block, e the first unit vector, each (size,).
+
+    Both are columns of the power of one larger matrix: [[B, e], [0, 1]]^T = [[B^T, Σ_{t<T} B^t e], [0, 1]], and of
+    e^{t[[-C, e], [0, 0]]} for the flow.
+    """
+    # Whole vectors: a remainder column by column would cost more than the rest.
+    padded = (size + _LANES) // _LANES * _LANES
+    matrix = np.zeros((padded, padded))
+    matrix[:size, :size] = -hessenberg[:size, :size].T
+    matrix[0, size] = 1.0
+    vectors = np.zeros((padded, _LANES))
+    vectors[size, 0] = 1.0
+    vectors[0, 1] = 1.0
     if method == FLOW:
-        total, power = _continuous_powers(block, duration)
+        matrix, halvings = _flow_step(matrix, duration)
+        for _ in range(halvings):
+            scratch = np.empty_like(matrix)
+            _squared(matrix, scratch)
+            matrix = scratch
+        vectors = _raised(matrix, 1, vectors)
     else:
-        total, power = _discrete_powers(block, np.int64(duration))
-    return total[:, 0].copy(), power[:, 0].copy()
+        for i in range(size + 1):
+            matrix[i, i] += 1.0
+        vectors = _raised(matrix, np.int64(duration), vectors)
+    return vectors[:size, 0].copy(), vectors[:size, 1].copy()
 
 
 @jit
-def _next_direction(scaled, method, basis, hessenberg, size):  # type: ignore[no-untyped-def]
-    """Add one Arnoldi vector (orthogonalised twice); return the norm of what is new in it and of what it came from."""
-    vector = _apply(scaled, method, basis[size - 1])
+def _next_direction(basis, hessenberg, size, vector):  # type: ignore[no-untyped-def]
+    """Orthogonalise ``vector`` (twice) and add it; return the norm of what is new in it and of what it came from.
+
+    Column size - 1 of the Hessenberg matrix is row size - 1 of ``hessenberg``.
+    """
     before = np.sqrt(np.dot(vector, vector))
+    column = hessenberg[size - 1]
+    column[:] = 0.0
     for _ in range(2):
         overlap = np.dot(basis[:size], vector)
-        hessenberg[:size, size - 1] += overlap
+        column[:size] += overlap
         vector -= np.dot(overlap, basis[:size])
     after = np.sqrt(np.dot(vector, vector))
-    hessenberg[size, size - 1] = after
+    column[size] = after
     if after > 0.0:
         basis[size] = vector / after
     return after, before
+
+
+@jit
+def _arnoldi(kernel, target, rate, method, duration, tolerance):  # type: ignore[no-untyped-def]
+    """Return a basis (size, n) and in it M_T·target and B^T·target of C, each (size,), in units of |target|.
+
+    What a basis leaves out enters as if each step made the error duration·|e|·(the last component): when that is below
+    ``tolerance`` times the solution, or the solution stays where it was, the basis is large enough.
+    """
+    n = target.size
+    basis = np.empty((n + 1, n))
+    hessenberg = np.empty((n, n + 1))
+    basis[0] = target / np.sqrt(np.dot(target, target))
+    vector, duals = np.empty(n), np.empty(n)
+    summed = np.zeros(1)
+    size = 0
+    check = min(_FIRST_CHECK if method != SGD else 2 * _FIRST_CHECK, n)
+    while True:
+        _apply(kernel, rate, method, basis[size], vector, duals)
+        size += 1
+        after, before = _next_direction(basis, hessenberg, size, vector)
+        closed = size == n or after <= 1e-15 * before
+        if not closed and size < check:
+            continue
+        previous = summed
+        summed, final = _small_function(hessenberg, size, method, duration)
+        length = np.sqrt(np.dot(summed, summed))
+        defect = duration * after * np.abs(summed[size - 1])
+        moved = summed.copy()
+        moved[: previous.size] -= previous
+        error = min(defect, np.sqrt(np.dot(moved, moved)))
+        # Not finite means overflow: more directions cannot help, and the caller sees it.
+        if closed or error <= tolerance * length or not np.isfinite(length):
+            return basis[:size], summed, final
+        check = min(size + _NEXT_CHECK, n)
 
 
 @jit
@@ -104,34 +179,19 @@ def dual_solution(kernel, target, rate, method, duration):  # type: ignore[no-un
     Parameters: the Gram matrix ``kernel`` (n, n) of normalised features; ``rate`` the factor η (full batch, flow) or γ
     (per-sample) in front of it; ``method`` one of GD, SGD, FLOW; ``duration`` the number of steps (or the flow time).
     """
-    n = target.size
     norm = np.sqrt(np.dot(target, target))
     if norm == 0.0 or duration == 0.0:
-        return np.zeros(n), target.copy()
-    scaled = rate * kernel
-    basis = np.zeros((n + 1, n))
-    hessenberg = np.zeros((n + 1, n))
-    basis[0] = target / norm
-    summed = np.zeros(n)
-    final = np.zeros(n)
-    size = 0
-    check = min(_FIRST_CHECK if method != SGD else 2 * _FIRST_CHECK, n)
-    while size < n:
-        size += 1
-        after, before = _next_direction(scaled, method, basis, hessenberg, size)
-        closed = size == n or after <= 1e-15 * before
-        if not closed and size < check:
-            continue
-        total, power = _small_function(hessenberg, size, method, duration)
-        new_summed = norm * np.dot(total, basis[:size])
-        new_final = norm * np.dot(power, basis[:size])
-        change = max(np.max(np.abs(new_summed - summed)) / np.max(np.abs(new_summed)), 0.0)
-        drift = np.max(np.abs(new_final - final)) / max(np.max(np.abs(new_final)), np.max(np.abs(target)) * 1e-3)
-        summed, final = new_summed, new_final
-        # A NaN here means overflow: more directions cannot help, and the caller sees non-finite numbers.
-        if closed or max(change, drift) <= _TOLERANCE or not np.isfinite(change + drift):
-            break
-        check = min(size + max(4, size // 3), n)
-    if method == SGD:
-        solve_unit_lower(scaled, summed)
-    return rate * summed, final
+        return np.zeros(target.size), target.copy()
+    basis, summed, final = _arnoldi(kernel, target, rate, method, duration, _TOLERANCE)
+    change, duals = np.empty(target.size), np.empty(target.size)
+    _apply(kernel, rate, method, norm * np.dot(summed, basis), change, duals)
+    return duals, norm * np.dot(final, basis)
+
+
+@jit
+def growth(kernel, target, rate, method, duration):  # type: ignore[no-untyped-def]
+    """Return |B^T·target| / |target|, the growth of the residual of a read-out that starts from zero."""
+    if duration == 0.0 or not np.any(target):
+        return 1.0
+    _, _, final = _arnoldi(kernel, target, rate, method, duration, _GROWTH_TOLERANCE)
+    return np.sqrt(np.dot(final, final))
