@@ -19,15 +19,16 @@ from fieldflow.numeric.mlp import (
     normals_per_member,
     scale_features,
 )
+from fieldflow.numeric.ordering import chain
 from fieldflow.numeric.rng import HIDDEN, READOUT, REDRAW, fill_normals
 from fieldflow.numeric.tiles import add_gram, add_product, gram, mirror, product
-from fieldflow.numeric.training import dual_solution, growth
+from fieldflow.numeric.training import growth, ordered_solution
 
 DIVERGENCE = 1e3
 """A member is excluded iff its residual from zero initialisation grew by more than this factor."""
 
-CHUNK = 64
-"""Neurons at a time: their features stay in the nearest caches until they are used."""
+SEEN, CHUNK = 256, 64
+"""Neurons at a time on the training and on the other inputs: their features stay in a near cache until they are used."""
 
 
 class Training(NamedTuple):
@@ -66,9 +67,9 @@ class Workspace(NamedTuple):
     """Memory that one thread uses for member after member: fresh arrays of this size cost more than the arithmetic.
 
     ``numbers`` of the hidden layers; ``initial``, ``redrawn`` (size, d_out) read-outs; ``seen`` (size, n) features on the
-    training inputs and their Gram matrix ``kernel`` (n, n), ``start`` (d_out, n) what the initial read-out makes of them;
+    training inputs, in an order of their own, and their Gram matrix ``kernel`` (n, n), ``start`` (d_out, n) what the initial read-out makes of them;
     ``there`` (CHUNK, p) features of a few neurons, ``probed`` (CHUNK, n_fisher) the same on the Fisher inputs; ``kept``,
-    ``drawn`` (cutoffs + 1, d_out, p) sums over shells.
+    ``drawn`` (cutoffs + 1, d_out, p) sums over shells; ``offsets`` (SEEN,) scratch of the Gram matrix.
     """
 
     numbers: NDArray[np.float64]
@@ -81,6 +82,7 @@ class Workspace(NamedTuple):
     probed: NDArray[np.float64]
     kept: NDArray[np.float64]
     drawn: NDArray[np.float64]
+    offsets: NDArray[np.int64]
 
 
 @jit
@@ -100,17 +102,21 @@ def member_fisher(net, activations, numbers, shell, given, slot):  # type: ignor
 
 
 @jit
-def _train(kernel, features, start, weights, reached, training):  # type: ignore[no-untyped-def]
-    """Move ``weights`` (size, d_out) from where they make ``start`` (d_out, n); return whether the member diverged."""
+def _train(kernel, order, targets, features, start, weights, reached, training):  # type: ignore[no-untyped-def]
+    """Move ``weights`` (size, d_out) from where they make ``start`` (d_out, n); return whether the member diverged.
+
+    Columns of ``features``, and ``targets`` (d_out, n), may be in any order of the samples; ``order`` (n,) are their
+    places, so that ``reached`` (n, d_out) comes in the order of the samples.
+    """
     diverged = False
     for output in range(weights.shape[1]):
-        target = np.ascontiguousarray(training.y[:, output])
+        target = targets[output]
         rule = (training.rate, training.method, training.duration)
         # By linearity M·y - M·start, the changes from zero and from the initial read-out, in one.
-        change, _ = dual_solution(kernel, target - start[output], *rule)
+        change, _ = ordered_solution(kernel, order, target - start[output], *rule)
         weights[:, output] += np.dot(features, change)
-        reached[:, output] = start[output] + np.dot(kernel, change)
-        diverged |= not growth(kernel, target, *rule) <= DIVERGENCE
+        reached[:, output] = (start[output] + np.dot(kernel, change))[order]
+        diverged |= not growth(kernel, order, target, *rule) <= DIVERGENCE
     return diverged
 
 
@@ -120,7 +126,8 @@ def train_readout(features, initial, training):  # type: ignore[no-untyped-def]
     weights = initial.copy()
     reached = np.empty((features.shape[1], initial.shape[1]))
     start = product(initial.T, features)
-    diverged = _train(gram(features), features, start, weights, reached, training)
+    order, targets = np.arange(features.shape[1]), np.ascontiguousarray(training.y.T)
+    diverged = _train(gram(features), order, targets, features, start, weights, reached, training)
     return weights, reached, diverged
 
 
@@ -131,13 +138,13 @@ def _see(net, activations, x, work):  # type: ignore[no-untyped-def]
     width, size, last = rows.shape[0], work.seen.shape[0], net.widths.size - 1
     work.kernel[:] = 0.0
     work.start[:] = 0.0
-    for first in range(0, size, CHUNK):
-        end = min(first + CHUNK, size)
+    for first in range(0, size, SEEN):
+        end = min(first + SEEN, size)
         neurons = min(end, width)
         layer_outputs(net, activations, last, rows[first:neurons], inputs, work.seen[first:neurons])
         scale_features(net, work.seen[first:neurons])
         work.seen[neurons:end] = net.bias_std[-1]
-        add_gram(work.kernel, work.seen[first:end])
+        add_gram(work.kernel, work.seen[first:end], work.offsets)
         add_product(work.start, work.initial[first:end].T, work.seen[first:end])
     mirror(work.kernel)
 
@@ -193,6 +200,7 @@ def _workspace(net, x, training, shell, outputs):  # type: ignore[no-untyped-def
         np.empty((CHUNK, shell.inputs.shape[1])),
         np.empty((shells, outputs, points)),
         np.empty((shells, outputs, points)),
+        np.empty(SEEN, np.int64),
     )
 
 
@@ -204,6 +212,9 @@ def simulate_block(net, activations, seed, first, x, training, shell, given, out
     """
     work = _workspace(net, x, training, shell, out.outputs.shape[3])
     none = np.empty(0)
+    neighbours = chain(net, training.x)
+    order = np.argsort(neighbours)
+    x_train, targets = training.x[:, neighbours], np.ascontiguousarray(training.y.T[:, neighbours])
     for slot in range(out.diverged.size):
         if stop[0] != 0:
             return
@@ -213,8 +224,9 @@ def simulate_block(net, activations, seed, first, x, training, shell, given, out
         fill_normals(work.redrawn.reshape(-1), seed, member, REDRAW)
         weights = work.initial
         if training.x.shape[1] > 0:
-            _see(net, activations, training.x, work)
-            diverged = _train(work.kernel, work.seen, work.start, weights, out.train_outputs[slot], training)
+            _see(net, activations, x_train, work)
+            reached = out.train_outputs[slot]
+            diverged = _train(work.kernel, order, targets, work.seen, work.start, weights, reached, training)
             out.diverged[slot] = diverged or not np.all(np.isfinite(weights))
         law = given[slot] if shell.inputs.shape[1] == 0 else none
         out.silent[slot] = _coarse_grain(net, activations, x, shell, law, weights, work, out.sloppy[slot])

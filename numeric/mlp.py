@@ -14,6 +14,10 @@ from fieldflow.numeric.rng import fill_normals
 from fieldflow.numeric.tiles import add_product
 
 
+_STRIP = 16
+"""Neurons at a time, so that their outputs are still in the nearest cache for the activation."""
+
+
 class Architecture(NamedTuple):
     """A network as the compiled code needs it.
 
@@ -53,10 +57,13 @@ def layer_outputs(net, activations, layer, rows, inputs, out):  # type: ignore[n
     fan_in = inputs.shape[0]
     # The exact product of each weight with its scale, as one sees it written in the text.
     weights = rows[:, :fan_in] * net.weight_std[layer]
-    for neuron in range(rows.shape[0]):
-        out[neuron] = net.bias_std[layer] * rows[neuron, fan_in] if net.bias_std[layer] != 0.0 else 0.0
-    add_product(out, weights, inputs)
-    activations[layer](out.reshape(-1))
+    for first in range(0, rows.shape[0], _STRIP):
+        strip = out[first : min(first + _STRIP, rows.shape[0])]
+        for neuron in range(strip.shape[0]):
+            bias = net.bias_std[layer] * rows[first + neuron, fan_in] if net.bias_std[layer] != 0.0 else 0.0
+            strip[neuron] = bias
+        add_product(strip, weights[first : first + strip.shape[0]], inputs)
+        activations[layer](strip.reshape(-1))
 
 
 @jit

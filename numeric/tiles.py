@@ -5,6 +5,7 @@ A member multiplies matrices too thin for a BLAS library to be at its best (ten 
 order of the sum, so it depends neither on the shape of the tile, nor on the machine's vectors, nor on any library's threads.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -50,8 +51,8 @@ class _Tile:
         lanes = ir.VectorType(ir.IntType(32), self.lanes)
         return self.builder.shuffle_vector(first, first, lanes([0] * self.lanes))
 
-    def emit(self, out: Any, out_row: Any, left: Any, left_row: Any, left_step: Any, right: Any, right_step: Any, count: Any) -> None:  # fmt: skip
-        """Emit out[i, j] += Σ_k left[i, k]·right[k, j] for ``count`` >= 1 values of k."""
+    def emit(self, out: Any, out_row: Any, left_row: Any, count: Any, factors_at: Callable[[Any], tuple[Any, Any]]) -> None:
+        """Emit out[i, j] += Σ_k left[i, k]·right[k, j] for ``count`` >= 1 terms; ``factors_at(k)`` are their addresses."""
         builder = self.builder
         cells = [(row, vector) for row in range(self.rows) for vector in range(self.vectors)]
         rows = [self.moved(out, builder.mul(out_row, self.integer(row))) for row in range(self.rows)]
@@ -59,51 +60,94 @@ class _Tile:
         before, body, after = builder.block, builder.append_basic_block(), builder.append_basic_block()
         builder.branch(body)
         builder.position_at_end(body)
-        k, a, b = (builder.phi(self.integer) for _ in range(3))
+        term = builder.phi(self.integer)
         carried = {cell: builder.phi(self.element) for cell in cells}
-        factors = [builder.load(self.place(b, vector), align=_BYTES) for vector in range(self.vectors)]
-        numbers = [
-            self.everywhere(self.moved(a, builder.mul(left_row, self.integer(row)))) for row in range(self.rows)
-        ]
-        grown = {
-            cell: builder.call(self.fused, [numbers[cell[0]], factors[cell[1]], carried[cell]]) for cell in cells
-        }
-        following = builder.add(k, self.integer(1))
-        for phi, start, next_value in (
-            (k, self.integer(0), following),
-            (a, left, self.moved(a, left_step)),
-            (b, right, self.moved(b, right_step)),
+        left, right = factors_at(term)
+        vectors = [builder.load(self.place(right, vector), align=_BYTES) for vector in range(self.vectors)]
+        steps = [builder.mul(left_row, self.integer(row)) for row in range(self.rows)]
+        numbers = [self.everywhere(self.moved(left, step)) for step in steps]
+        grown = {(i, j): builder.call(self.fused, [numbers[i], vectors[j], carried[i, j]]) for i, j in cells}
+        following = builder.add(term, self.integer(1))
+        for phi, first, later in (
+            (term, self.integer(0), following),
             *((carried[cell], sums[cell], grown[cell]) for cell in cells),
         ):
-            phi.add_incoming(start, before)
-            phi.add_incoming(next_value, body)
+            phi.add_incoming(first, before)
+            phi.add_incoming(later, body)
         builder.cbranch(builder.icmp_signed("<", following, count), body, after)
         builder.position_at_end(after)
         for row, vector in cells:
             builder.store(grown[row, vector], self.place(rows[row], vector), align=_BYTES)
 
 
-_SIGNATURE = types.void(
-    *(types.uintp, types.intp), *(types.uintp, types.intp, types.intp), *(types.uintp, types.intp), types.intp
-)
+_ADDRESS, _INDEX = types.uintp, types.intp
 
 
 def _tile(rows: int, vectors: int, lanes: int = _LANES) -> Any:
-    """Return ``_Tile.emit`` of one shape as a function for compiled code."""
+    """Return the product of one shape of tile for compiled code, its terms a fixed step apart."""
 
     @intrinsic
     def tile(typing, out, out_row, left, left_row, left_step, right, right_step, count):  # type: ignore[no-untyped-def]
         def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-            _Tile(builder, rows, vectors, lanes).emit(*arguments)
+            out, out_row, left, left_row, left_step, right, right_step, count = arguments
+            emitter = _Tile(builder, rows, vectors, lanes)
+
+            def at(term: Any) -> tuple[Any, Any]:
+                return (
+                    emitter.moved(left, builder.mul(left_step, term)),
+                    emitter.moved(right, builder.mul(right_step, term)),
+                )
+
+            emitter.emit(out, out_row, left_row, count, at)
             return context.get_dummy_value()
 
-        return _SIGNATURE, generate
+        kinds = (_ADDRESS, _INDEX, _ADDRESS, _INDEX, _INDEX, _ADDRESS, _INDEX, _INDEX)
+        return types.void(*kinds), generate
 
     return tile
 
 
+def _listed_tile(rows: int, vectors: int, lanes: int = _LANES) -> Any:
+    """Return the same for a Gram matrix: both factors of a term lie in the row of features at a listed offset."""
+
+    @intrinsic
+    def tile(typing, out, out_row, left, right, offsets, count):  # type: ignore[no-untyped-def]
+        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            out, out_row, left, right, offsets, count = arguments
+            emitter = _Tile(builder, rows, vectors, lanes)
+
+            def at(term: Any) -> tuple[Any, Any]:
+                place = builder.inttoptr(emitter.moved(offsets, term), emitter.integer.as_pointer())
+                offset = builder.load(place)
+                return builder.add(left, offset), builder.add(right, offset)
+
+            emitter.emit(out, out_row, emitter.integer(1), count, at)
+            return context.get_dummy_value()
+
+        return types.void(_ADDRESS, _INDEX, _ADDRESS, _ADDRESS, _ADDRESS, _INDEX), generate
+
+    return tile
+
+
+@intrinsic
+def _any_nonzero(typing, address):  # type: ignore[no-untyped-def]
+    """Return whether any of the ``_LANES`` doubles at ``address`` is not zero, as an integer."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        vector = ir.VectorType(ir.DoubleType(), _LANES)
+        values = builder.load(builder.inttoptr(arguments[0], vector.as_pointer()), align=_BYTES)
+        # Unordered: NaN is not zero.
+        flags = builder.bitcast(builder.fcmp_unordered("!=", values, vector([0.0] * _LANES)), ir.IntType(_LANES))
+        return builder.zext(builder.icmp_unsigned("!=", flags, ir.IntType(_LANES)(0)), ir.IntType(64))
+
+    return types.int64(_ADDRESS), generate
+
+
 _tall_wide, _tall_vector, _tall_column = _tile(_ROWS, _VECTORS), _tile(_ROWS, 1), _tile(_ROWS, 1, 1)
 _row_wide, _row_vector, _row_column = _tile(1, _VECTORS), _tile(1, 1), _tile(1, 1, 1)
+_gram_wide, _gram_vector, _gram_column, _gram_single = (
+    _listed_tile(_LANES, _VECTORS), _listed_tile(_LANES, 1), _listed_tile(_LANES, 1, 1), _listed_tile(1, 1, 1)
+)  # fmt: skip
 
 
 @jit
@@ -141,50 +185,73 @@ def _row_strip(out, left, left_step, right, right_step, count, columns):  # type
 
 
 @jit
-def _add(out, out_row, left, left_row, left_step, right, right_step, count, rows, columns, upper):  # type: ignore[no-untyped-def]
-    """Add left·right to ``out``; with ``upper`` only from the diagonal on (a little before it in a strip)."""
+def add_product(out, left, right):  # type: ignore[no-untyped-def]
+    """Add left (m, k)·right (k, p) to ``out`` (m, p); rows of ``out`` and ``right`` are contiguous, ``left`` is any view."""
+    rows, count = left.shape
+    out_row, right_step = out.strides[0] // _BYTES, right.strides[0] // _BYTES
+    left_row, left_step = left.strides[0] // _BYTES, left.strides[1] // _BYTES
+    there, numbers, factor, columns = out.ctypes.data, left.ctypes.data, right.ctypes.data, right.shape[1]
     if count == 0:
         return
     row = 0
     while row < rows:
-        skipped = row if upper else 0
-        there, factor = out + _BYTES * (row * out_row + skipped), right + _BYTES * skipped
-        numbers = left + _BYTES * row * left_row
         if rows - row >= _ROWS:
-            _tall_strip(there, out_row, numbers, left_row, left_step, factor, right_step, count, columns - skipped)
-            row += _ROWS
+            _tall_strip(there, out_row, numbers, left_row, left_step, factor, right_step, count, columns)
+            taken = _ROWS
         else:
-            _row_strip(there, numbers, left_step, factor, right_step, count, columns - skipped)
-            row += 1
+            _row_strip(there, numbers, left_step, factor, right_step, count, columns)
+            taken = 1
+        row += taken
+        there += _BYTES * taken * out_row
+        numbers += _BYTES * taken * left_row
 
 
 @jit
-def add_product(out, left, right):  # type: ignore[no-untyped-def]
-    """Add left (m, k)·right (k, p) to ``out`` (m, p); rows of ``out`` and ``right`` are contiguous, ``left`` is any view."""
-    m, k = left.shape
-    row, step = left.strides
-    _add(
-        *(out.ctypes.data, out.strides[0] // _BYTES),
-        *(left.ctypes.data, row // _BYTES, step // _BYTES),
-        *(right.ctypes.data, right.strides[0] // _BYTES),
-        *(k, m, right.shape[1], False),
-    )
+def _nonzero(features, column, offsets):  # type: ignore[no-untyped-def]
+    """List the offsets in bytes of the rows with anything in ``_LANES`` columns from ``column`` on; return how many."""
+    step = features.strides[0]
+    count = 0
+    place = features.ctypes.data + _BYTES * column
+    whole = features.shape[1] - column >= _LANES
+    for row in range(features.shape[0]):
+        offsets[count] = step * row
+        # The last columns, if fewer, are not looked at.
+        count += _any_nonzero(place + step * row) if whole else 1
+    return count
 
 
 @jit
-def add_gram(out, features):  # type: ignore[no-untyped-def]
+def add_gram(out, features, offsets):  # type: ignore[no-untyped-def]
     """Add featuresᵀ·features to the upper triangle of ``out`` (n, n), for features (m, n) with contiguous rows.
 
-    What lies below the diagonal afterwards is for ``mirror`` to replace.
+    Rows that are zero in all columns of a strip are left out of it (units that do not fire): cheaper the more similar
+    neighbouring columns are.  ``offsets`` (m,) int64 is scratch memory.  What lies below the diagonal afterwards is for
+    ``mirror`` to replace.
     """
-    m, n = features.shape
-    step = features.strides[0] // _BYTES
-    _add(
-        *(out.ctypes.data, out.strides[0] // _BYTES),
-        *(features.ctypes.data, 1, step),
-        *(features.ctypes.data, step),
-        *(m, n, n, True),
-    )
+    n = features.shape[1]
+    out_row = out.strides[0] // _BYTES
+    for first in range(0, n, _LANES):
+        count = _nonzero(features, first, offsets)
+        if count == 0:
+            continue
+        rows = min(_LANES, n - first)
+        left, listed = features.ctypes.data + _BYTES * first, offsets.ctypes.data
+        column = first
+        while column < n:
+            there, right = out.ctypes.data + _BYTES * (first * out_row + column), features.ctypes.data + _BYTES * column
+            if rows == _LANES and n - column >= _VECTORS * _LANES:
+                _gram_wide(there, out_row, left, right, listed, count)
+                column += _VECTORS * _LANES
+            elif rows == _LANES and n - column >= _LANES:
+                _gram_vector(there, out_row, left, right, listed, count)
+                column += _LANES
+            elif rows == _LANES:
+                _gram_column(there, out_row, left, right, listed, count)
+                column += 1
+            else:
+                for row in range(rows):
+                    _gram_single(there + _BYTES * row * out_row, out_row, left + _BYTES * row, right, listed, count)
+                column += 1
 
 
 @jit
@@ -210,6 +277,6 @@ def product(left, right):  # type: ignore[no-untyped-def]
 def gram(features):  # type: ignore[no-untyped-def]
     """Return featuresᵀ·features (n, n), exactly symmetric, for features (m, n) in C order."""
     out = np.zeros((features.shape[1], features.shape[1]))
-    add_gram(out, features)
+    add_gram(out, features, np.empty(features.shape[0], np.int64))
     mirror(out)
     return out

@@ -22,11 +22,11 @@ _LANES = 8
 
 
 @vectorised
-def _sweep(kernel, rate, vector, change, duals):  # type: ignore[no-untyped-def]
-    """Go once through the rows: ``duals`` = A·vector, ``change`` = K·A·vector (in the order of the samples)."""
+def _sweep(kernel, order, rate, vector, change, duals):  # type: ignore[no-untyped-def]
+    """Go once through the rows in ``order``: ``duals`` = A·vector, ``change`` = K·A·vector."""
     n = vector.size
     change[:] = 0.0
-    for i in range(n):
+    for i in order:
         step = rate * (vector[i] - change[i])
         duals[i] = step
         row = kernel[i]
@@ -35,10 +35,10 @@ def _sweep(kernel, rate, vector, change, duals):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _apply(kernel, rate, method, vector, change, duals):  # type: ignore[no-untyped-def]
+def _apply(kernel, order, rate, method, vector, change, duals):  # type: ignore[no-untyped-def]
     """Write C·vector to ``change`` and, in the dual, what makes it to ``duals``."""
     if method == SGD:
-        _sweep(kernel, rate, vector, change, duals)
+        _sweep(kernel, order, rate, vector, change, duals)
         return
     duals[:] = rate * vector
     change[:] = 0.0
@@ -138,7 +138,7 @@ def _next_direction(basis, hessenberg, size, vector):  # type: ignore[no-untyped
 
 
 @jit
-def _arnoldi(kernel, target, rate, method, duration, tolerance):  # type: ignore[no-untyped-def]
+def _arnoldi(kernel, order, target, rate, method, duration, tolerance):  # type: ignore[no-untyped-def]
     """Return a basis (size, n) and in it M_T·target and B^T·target of C, each (size,), in units of |target|.
 
     What a basis leaves out enters as if each step made the error duration·|e|·(the last component): when that is below
@@ -153,7 +153,7 @@ def _arnoldi(kernel, target, rate, method, duration, tolerance):  # type: ignore
     size = 0
     check = min(_FIRST_CHECK if method != SGD else 2 * _FIRST_CHECK, n)
     while True:
-        _apply(kernel, rate, method, basis[size], vector, duals)
+        _apply(kernel, order, rate, method, basis[size], vector, duals)
         size += 1
         after, before = _next_direction(basis, hessenberg, size, vector)
         closed = size == n or after <= 1e-15 * before
@@ -173,8 +173,8 @@ def _arnoldi(kernel, target, rate, method, duration, tolerance):  # type: ignore
 
 
 @jit
-def dual_solution(kernel, target, rate, method, duration):  # type: ignore[no-untyped-def]
-    """Return α = M_T·target and the final residual B^T·target, each (n,).
+def ordered_solution(kernel, order, target, rate, method, duration):  # type: ignore[no-untyped-def]
+    """Return α = M_T·target (n,) and the final residual B^T·target, where per-sample descent goes by ``order`` (n,).
 
     Parameters: the Gram matrix ``kernel`` (n, n) of normalised features; ``rate`` the factor η (full batch, flow) or γ
     (per-sample) in front of it; ``method`` one of GD, SGD, FLOW; ``duration`` the number of steps (or the flow time).
@@ -182,16 +182,22 @@ def dual_solution(kernel, target, rate, method, duration):  # type: ignore[no-un
     norm = np.sqrt(np.dot(target, target))
     if norm == 0.0 or duration == 0.0:
         return np.zeros(target.size), target.copy()
-    basis, summed, final = _arnoldi(kernel, target, rate, method, duration, _TOLERANCE)
+    basis, summed, final = _arnoldi(kernel, order, target, rate, method, duration, _TOLERANCE)
     change, duals = np.empty(target.size), np.empty(target.size)
-    _apply(kernel, rate, method, norm * np.dot(summed, basis), change, duals)
+    _apply(kernel, order, rate, method, norm * np.dot(summed, basis), change, duals)
     return duals, norm * np.dot(final, basis)
 
 
 @jit
-def growth(kernel, target, rate, method, duration):  # type: ignore[no-untyped-def]
+def dual_solution(kernel, target, rate, method, duration):  # type: ignore[no-untyped-def]
+    """Return ``ordered_solution`` for samples in the order of the rows."""
+    return ordered_solution(kernel, np.arange(target.size), target, rate, method, duration)
+
+
+@jit
+def growth(kernel, order, target, rate, method, duration):  # type: ignore[no-untyped-def]
     """Return |B^T·target| / |target|, the growth of the residual of a read-out that starts from zero."""
     if duration == 0.0 or not np.any(target):
         return 1.0
-    _, _, final = _arnoldi(kernel, target, rate, method, duration, _GROWTH_TOLERANCE)
+    _, _, final = _arnoldi(kernel, order, target, rate, method, duration, _GROWTH_TOLERANCE)
     return np.sqrt(np.dot(final, final))
