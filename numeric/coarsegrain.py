@@ -52,17 +52,17 @@ def _add_scaled(total, factor, values):  # type: ignore[no-untyped-def]
 def add_to_shells(kept, drawn, features, trained, redrawn, first_removed):  # type: ignore[no-untyped-def]
     """Add some neurons to the sums of their shells: ``kept`` and ``drawn``, each (cutoffs + 1, d_out, p).
 
-    ``features`` (m, p) normalised; ``trained`` and ``redrawn`` (m, d_out) read-out weights in units of their prior
+    ``features`` (m, p or more columns) normalised; ``trained`` and ``redrawn`` (m, d_out) read-out weights in units of their prior
     standard deviation; ``first_removed`` as from ``removed_from``.
     """
-    never = kept.shape[0] - 1
+    never, points = kept.shape[0] - 1, kept.shape[2]
     for neuron in range(features.shape[0]):
-        shell = first_removed[neuron]
+        shell, values = first_removed[neuron], features[neuron, :points]
         for output in range(kept.shape[1]):
             # Redrawn weights first: where both are added, the row of features is read twice from the nearest cache.
             if shell < never:
-                _add_scaled(drawn[shell, output], redrawn[neuron, output], features[neuron])
-            _add_scaled(kept[shell, output], trained[neuron, output], features[neuron])
+                _add_scaled(drawn[shell, output], redrawn[neuron, output], values)
+            _add_scaled(kept[shell, output], trained[neuron, output], values)
 
 
 @jit

@@ -22,7 +22,7 @@ from fieldflow.numeric.mlp import (
 from fieldflow.numeric.ordering import chain
 from fieldflow.numeric.rng import HIDDEN, READOUT, REDRAW, fill_normals
 from fieldflow.numeric.tiles import add_gram, add_product, gram, mirror, product
-from fieldflow.numeric.training import growth, ordered_solution
+from fieldflow.numeric.training import dual_solution, grows_beyond
 
 DIVERGENCE = 1e3
 """A member is excluded iff its residual from zero initialisation grew by more than this factor."""
@@ -66,20 +66,20 @@ class BlockSample(NamedTuple):
 class Workspace(NamedTuple):
     """Memory that one thread uses for member after member: fresh arrays of this size cost more than the arithmetic.
 
-    ``numbers`` of the hidden layers; ``initial``, ``redrawn`` (size, d_out) read-outs; ``seen`` (size, n) features on the
-    training inputs, in an order of their own, and their Gram matrix ``kernel`` (n, n), ``start`` (d_out, n) what the initial read-out makes of them;
-    ``there`` (CHUNK, p) features of a few neurons, ``probed`` (CHUNK, n_fisher) the same on the Fisher inputs; ``kept``,
-    ``drawn`` (cutoffs + 1, d_out, p) sums over shells; ``offsets`` (SEEN,) scratch of the Gram matrix.
+    ``numbers`` of the hidden layers; ``weights``, ``redrawn`` (size, d_out) read-outs; on the training inputs, in an order
+    of their own, ``seen`` (size, n) features, ``chained`` (n, n) their Gram matrix and ``start`` (d_out, n) what the initial
+    read-out makes of them; ``kernel`` (n, n) the same matrix in the order of the samples; ``there`` (CHUNK, p + n_fisher)
+    features of a few neurons; ``kept``, ``drawn`` (cutoffs + 1, d_out, p) sums over shells; ``offsets`` (SEEN,) scratch.
     """
 
     numbers: NDArray[np.float64]
-    initial: NDArray[np.float64]
+    weights: NDArray[np.float64]
     redrawn: NDArray[np.float64]
     seen: NDArray[np.float64]
-    kernel: NDArray[np.float64]
+    chained: NDArray[np.float64]
     start: NDArray[np.float64]
+    kernel: NDArray[np.float64]
     there: NDArray[np.float64]
-    probed: NDArray[np.float64]
     kept: NDArray[np.float64]
     drawn: NDArray[np.float64]
     offsets: NDArray[np.int64]
@@ -102,33 +102,30 @@ def member_fisher(net, activations, numbers, shell, given, slot):  # type: ignor
 
 
 @jit
-def _train(kernel, order, targets, features, start, weights, reached, training):  # type: ignore[no-untyped-def]
-    """Move ``weights`` (size, d_out) from where they make ``start`` (d_out, n); return whether the member diverged.
+def _train(kernel, start, training, reached):  # type: ignore[no-untyped-def]
+    """Return what training adds to the read-out, in the dual (n, d_out), and whether the member diverged.
 
-    Columns of ``features``, and ``targets`` (d_out, n), may be in any order of the samples; ``order`` (n,) are their
-    places, so that ``reached`` (n, d_out) comes in the order of the samples.
+    ``kernel`` (n, n) and ``start`` (d_out, n), f before training, give f after it in ``reached`` (n, d_out).
     """
+    changes = np.empty((kernel.shape[0], start.shape[0]))
     diverged = False
-    for output in range(weights.shape[1]):
-        target = targets[output]
+    for output in range(start.shape[0]):
+        target = np.ascontiguousarray(training.y[:, output])
         rule = (training.rate, training.method, training.duration)
         # By linearity M·y - M·start, the changes from zero and from the initial read-out, in one.
-        change, _ = ordered_solution(kernel, order, target - start[output], *rule)
-        weights[:, output] += np.dot(features, change)
-        reached[:, output] = (start[output] + np.dot(kernel, change))[order]
-        diverged |= not growth(kernel, order, target, *rule) <= DIVERGENCE
-    return diverged
+        change, _ = dual_solution(kernel, target - start[output], *rule)
+        reached[:, output] = start[output] + np.dot(kernel, change)
+        changes[:, output] = change
+        diverged |= grows_beyond(kernel, target, *rule, DIVERGENCE)
+    return changes, diverged
 
 
 @jit
 def train_readout(features, initial, training):  # type: ignore[no-untyped-def]
     """Return the read-out after training, f on the training inputs, and whether the member diverged from zero."""
-    weights = initial.copy()
     reached = np.empty((features.shape[1], initial.shape[1]))
-    start = product(initial.T, features)
-    order, targets = np.arange(features.shape[1]), np.ascontiguousarray(training.y.T)
-    diverged = _train(gram(features), order, targets, features, start, weights, reached, training)
-    return weights, reached, diverged
+    changes, diverged = _train(gram(features), product(initial.T, features), training, reached)
+    return initial + np.dot(features, changes), reached, diverged
 
 
 @jit
@@ -136,7 +133,7 @@ def _see(net, activations, x, work):  # type: ignore[no-untyped-def]
     """Fill features, Gram matrix and initial outputs on the training inputs x (d_in, n), a few neurons at a time."""
     inputs, rows = lower_outputs(net, activations, work.numbers, x)
     width, size, last = rows.shape[0], work.seen.shape[0], net.widths.size - 1
-    work.kernel[:] = 0.0
+    work.chained[:] = 0.0
     work.start[:] = 0.0
     for first in range(0, size, SEEN):
         end = min(first + SEEN, size)
@@ -144,43 +141,55 @@ def _see(net, activations, x, work):  # type: ignore[no-untyped-def]
         layer_outputs(net, activations, last, rows[first:neurons], inputs, work.seen[first:neurons])
         scale_features(net, work.seen[first:neurons])
         work.seen[neurons:end] = net.bias_std[-1]
-        add_gram(work.kernel, work.seen[first:end], work.offsets)
-        add_product(work.start, work.initial[first:end].T, work.seen[first:end])
-    mirror(work.kernel)
+        add_gram(work.chained, work.seen[first:end], work.offsets)
+        add_product(work.start, work.weights[first:end].T, work.seen[first:end])
+    mirror(work.chained)
 
 
 @jit
-def _coarse_grain(net, activations, x, shell, given, weights, work, sloppy):  # type: ignore[no-untyped-def]
-    """Fill the sums over shells on the points x and the counts of ``sloppy`` neurons; return how many have λ = 0.
+def _learn(net, activations, chain, training, work, reached):  # type: ignore[no-untyped-def]
+    """Train ``work.weights``; return whether the member diverged.  ``chain`` holds order, places and inputs in that order."""
+    neighbours, places, x = chain
+    _see(net, activations, x, work)
+    for sample in range(places.size):
+        source, row = work.chained[places[sample]], work.kernel[sample]
+        for other in range(places.size):
+            row[other] = source[places[other]]
+    changes, diverged = _train(work.kernel, work.start[:, places], training, reached)
+    work.weights[:] += np.dot(work.seen, changes[neighbours])
+    return diverged or not np.all(np.isfinite(work.weights))
 
-    ``given`` (width,) is λ when the shell has no Fisher inputs.
+
+@jit
+def _coarse_grain(net, activations, every, shell, given, work, sloppy):  # type: ignore[no-untyped-def]
+    """Fill the sums over shells and the counts of ``sloppy`` neurons (cutoffs,); return how many have λ = 0.
+
+    ``every`` (d_in, p + n_fisher): points of evaluation, then Fisher inputs; without these ``given`` (width,) is λ.
     """
-    inputs, rows = lower_outputs(net, activations, work.numbers, x)
-    probes, _ = lower_outputs(net, activations, work.numbers, shell.inputs)
-    width, last = rows.shape[0], net.widths.size - 1
+    inputs, rows = lower_outputs(net, activations, work.numbers, every)
+    width, last, points = rows.shape[0], net.widths.size - 1, work.kept.shape[2]
     work.kept[:] = 0.0
     work.drawn[:] = 0.0
     sloppy[:] = 0
     silent = 0
     for first in range(0, width, CHUNK):
         end = min(first + CHUNK, width)
-        there, probed = work.there[: end - first], work.probed[: end - first]
+        there = work.there[: end - first]
         layer_outputs(net, activations, last, rows[first:end], inputs, there)
-        scale_features(net, there)
-        if shell.inputs.shape[1] > 0:
-            layer_outputs(net, activations, last, rows[first:end], probes, probed)
-            diagonal = fisher_diagonal(probed, shell.noise_variance)
+        if every.shape[1] > points:
+            diagonal = fisher_diagonal(there[:, points:], shell.noise_variance)
         else:
             diagonal = given[first:end]
+        scale_features(net, there)
         removed = removed_from(diagonal, shell.cutoffs)
-        add_to_shells(work.kept, work.drawn, there, weights[first:end], work.redrawn[first:end], removed)
+        add_to_shells(work.kept, work.drawn, there, work.weights[first:end], work.redrawn[first:end], removed)
         sloppy += sloppy_counts(removed, end - first, shell.cutoffs.size)
         silent += np.sum(diagonal == 0.0)
-    if weights.shape[0] > width:
+    if work.weights.shape[0] > width:
         there = work.there[:1]
         there[:] = net.bias_std[-1]
         removed = removed_from(np.full(1, 1.0 / shell.noise_variance), shell.cutoffs)
-        add_to_shells(work.kept, work.drawn, there, weights[width:], work.redrawn[width:], removed)
+        add_to_shells(work.kept, work.drawn, there, work.weights[width:], work.redrawn[width:], removed)
     return silent
 
 
@@ -196,8 +205,8 @@ def _workspace(net, x, training, shell, outputs):  # type: ignore[no-untyped-def
         np.empty((size, n)),
         np.empty((n, n)),
         np.empty((outputs, n)),
-        np.empty((CHUNK, points)),
-        np.empty((CHUNK, shell.inputs.shape[1])),
+        np.empty((n, n)),
+        np.empty((CHUNK, points + shell.inputs.shape[1])),
         np.empty((shells, outputs, points)),
         np.empty((shells, outputs, points)),
         np.empty(SEEN, np.int64),
@@ -211,25 +220,22 @@ def simulate_block(net, activations, seed, first, x, training, shell, given, out
     ``given`` (members, width) holds λ when the shell has no Fisher inputs.  ``stop[0] != 0`` ends the block early.
     """
     work = _workspace(net, x, training, shell, out.outputs.shape[3])
-    none = np.empty(0)
     neighbours = chain(net, training.x)
-    order = np.argsort(neighbours)
-    x_train, targets = training.x[:, neighbours], np.ascontiguousarray(training.y.T[:, neighbours])
+    chained = (neighbours, np.argsort(neighbours), training.x[:, neighbours])
+    every = np.concatenate((x, shell.inputs), axis=1)
+    law = np.empty(0)
     for slot in range(out.diverged.size):
         if stop[0] != 0:
             return
         member = first + slot
         fill_normals(work.numbers, seed, member, HIDDEN)
-        fill_normals(work.initial.reshape(-1), seed, member, READOUT)
+        fill_normals(work.weights.reshape(-1), seed, member, READOUT)
         fill_normals(work.redrawn.reshape(-1), seed, member, REDRAW)
-        weights = work.initial
         if training.x.shape[1] > 0:
-            _see(net, activations, x_train, work)
-            reached = out.train_outputs[slot]
-            diverged = _train(work.kernel, order, targets, work.seen, work.start, weights, reached, training)
-            out.diverged[slot] = diverged or not np.all(np.isfinite(weights))
-        law = given[slot] if shell.inputs.shape[1] == 0 else none
-        out.silent[slot] = _coarse_grain(net, activations, x, shell, law, weights, work, out.sloppy[slot])
+            out.diverged[slot] = _learn(net, activations, chained, training, work, out.train_outputs[slot])
+        if shell.inputs.shape[1] == 0:
+            law = given[slot]
+        out.silent[slot] = _coarse_grain(net, activations, every, shell, law, work, out.sloppy[slot])
         summed_shells(work.kept, work.drawn, shell.resample, out.outputs[slot])
 
 

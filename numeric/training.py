@@ -15,18 +15,17 @@ GD, SGD, FLOW = 0, 1, 2
 METHODS = {"gd": GD, "sgd": SGD, "gradient_flow": FLOW}
 
 _TOLERANCE = 1e-14
-_GROWTH_TOLERANCE = 1e-6
 _FIRST_CHECK = 8
 _NEXT_CHECK = 4
 _LANES = 8
 
 
 @vectorised
-def _sweep(kernel, order, rate, vector, change, duals):  # type: ignore[no-untyped-def]
-    """Go once through the rows in ``order``: ``duals`` = A·vector, ``change`` = K·A·vector."""
+def _sweep(kernel, rate, vector, change, duals):  # type: ignore[no-untyped-def]
+    """Go once through the rows: ``duals`` = A·vector, ``change`` = K·A·vector (in the order of the samples)."""
     n = vector.size
     change[:] = 0.0
-    for i in order:
+    for i in range(n):
         step = rate * (vector[i] - change[i])
         duals[i] = step
         row = kernel[i]
@@ -35,10 +34,10 @@ def _sweep(kernel, order, rate, vector, change, duals):  # type: ignore[no-untyp
 
 
 @jit
-def _apply(kernel, order, rate, method, vector, change, duals):  # type: ignore[no-untyped-def]
+def _apply(kernel, rate, method, vector, change, duals):  # type: ignore[no-untyped-def]
     """Write C·vector to ``change`` and, in the dual, what makes it to ``duals``."""
     if method == SGD:
-        _sweep(kernel, order, rate, vector, change, duals)
+        _sweep(kernel, rate, vector, change, duals)
         return
     duals[:] = rate * vector
     change[:] = 0.0
@@ -138,11 +137,12 @@ def _next_direction(basis, hessenberg, size, vector):  # type: ignore[no-untyped
 
 
 @jit
-def _arnoldi(kernel, order, target, rate, method, duration, tolerance):  # type: ignore[no-untyped-def]
+def _arnoldi(kernel, target, rate, method, duration, limit):  # type: ignore[no-untyped-def]
     """Return a basis (size, n) and in it M_T·target and B^T·target of C, each (size,), in units of |target|.
 
-    What a basis leaves out enters as if each step made the error duration·|e|·(the last component): when that is below
-    ``tolerance`` times the solution, or the solution stays where it was, the basis is large enough.
+    What a basis leaves out enters as if each step made an error of |last norm|·|last component of the solution|.  The
+    basis is large enough when that is rounding beside the solution, or the solution stays where it was; if only the size
+    of B^T·target beside ``limit`` (unless 0) is asked for, when that is certain.
     """
     n = target.size
     basis = np.empty((n + 1, n))
@@ -153,7 +153,7 @@ def _arnoldi(kernel, order, target, rate, method, duration, tolerance):  # type:
     size = 0
     check = min(_FIRST_CHECK if method != SGD else 2 * _FIRST_CHECK, n)
     while True:
-        _apply(kernel, order, rate, method, basis[size], vector, duals)
+        _apply(kernel, rate, method, basis[size], vector, duals)
         size += 1
         after, before = _next_direction(basis, hessenberg, size, vector)
         closed = size == n or after <= 1e-15 * before
@@ -162,19 +162,23 @@ def _arnoldi(kernel, order, target, rate, method, duration, tolerance):  # type:
         previous = summed
         summed, final = _small_function(hessenberg, size, method, duration)
         length = np.sqrt(np.dot(summed, summed))
-        defect = duration * after * np.abs(summed[size - 1])
         moved = summed.copy()
         moved[: previous.size] -= previous
-        error = min(defect, np.sqrt(np.dot(moved, moved)))
+        error = min(duration * after * np.abs(summed[size - 1]), np.sqrt(np.dot(moved, moved)))
+        enough = error <= _TOLERANCE * length
+        if limit > 0.0:
+            # The residual is the target less C times the solution.
+            block = hessenberg[:size, :size]
+            enough = np.sqrt(np.sum(block * block)) * error < np.abs(np.sqrt(np.dot(final, final)) - limit)
         # Not finite means overflow: more directions cannot help, and the caller sees it.
-        if closed or error <= tolerance * length or not np.isfinite(length):
+        if closed or enough or not np.isfinite(length):
             return basis[:size], summed, final
         check = min(size + _NEXT_CHECK, n)
 
 
 @jit
-def ordered_solution(kernel, order, target, rate, method, duration):  # type: ignore[no-untyped-def]
-    """Return α = M_T·target (n,) and the final residual B^T·target, where per-sample descent goes by ``order`` (n,).
+def dual_solution(kernel, target, rate, method, duration):  # type: ignore[no-untyped-def]
+    """Return α = M_T·target and the final residual B^T·target, each (n,).
 
     Parameters: the Gram matrix ``kernel`` (n, n) of normalised features; ``rate`` the factor η (full batch, flow) or γ
     (per-sample) in front of it; ``method`` one of GD, SGD, FLOW; ``duration`` the number of steps (or the flow time).
@@ -182,22 +186,16 @@ def ordered_solution(kernel, order, target, rate, method, duration):  # type: ig
     norm = np.sqrt(np.dot(target, target))
     if norm == 0.0 or duration == 0.0:
         return np.zeros(target.size), target.copy()
-    basis, summed, final = _arnoldi(kernel, order, target, rate, method, duration, _TOLERANCE)
+    basis, summed, final = _arnoldi(kernel, target, rate, method, duration, 0.0)
     change, duals = np.empty(target.size), np.empty(target.size)
-    _apply(kernel, order, rate, method, norm * np.dot(summed, basis), change, duals)
+    _apply(kernel, rate, method, norm * np.dot(summed, basis), change, duals)
     return duals, norm * np.dot(final, basis)
 
 
 @jit
-def dual_solution(kernel, target, rate, method, duration):  # type: ignore[no-untyped-def]
-    """Return ``ordered_solution`` for samples in the order of the rows."""
-    return ordered_solution(kernel, np.arange(target.size), target, rate, method, duration)
-
-
-@jit
-def growth(kernel, order, target, rate, method, duration):  # type: ignore[no-untyped-def]
-    """Return |B^T·target| / |target|, the growth of the residual of a read-out that starts from zero."""
+def grows_beyond(kernel, target, rate, method, duration, limit):  # type: ignore[no-untyped-def]
+    """Return whether |B^T·target| > limit·|target|, or is not finite: does training from zero diverge?"""
     if duration == 0.0 or not np.any(target):
-        return 1.0
-    _, _, final = _arnoldi(kernel, order, target, rate, method, duration, _GROWTH_TOLERANCE)
-    return np.sqrt(np.dot(final, final))
+        return False
+    _, _, final = _arnoldi(kernel, target, rate, method, duration, limit)
+    return not np.sqrt(np.dot(final, final)) <= limit
