@@ -2,7 +2,8 @@
 
 A member multiplies matrices too thin for a BLAS library to be at its best (ten inputs of a neuron) and needs half of one
 (the Gram matrix); here nothing is copied or packed.  Every entry of a product is one chain of fused multiply-adds in the
-order of the sum, so it depends neither on the shape of the tile, nor on the machine's vectors, nor on any library's threads.
+order of the sum (for the Gram matrix, of each ``_TERMS`` of its terms), so it depends neither on the shape of the tile, nor
+on the machine's vectors, nor on any library's threads.
 """
 
 from collections.abc import Callable
@@ -22,6 +23,8 @@ _WIDE = bool(binding.get_host_cpu_features().get("avx512f", False))
 # As many sums as the registers hold beside what they are made from: 24 of 32 registers of 8 doubles, or 12 of 16 of 4.
 _ROWS, _VECTORS = (8, 3) if _WIDE else (6, 1)
 _BYTES = 8
+_TERMS = 64
+"""Long sums are made of sums of this many terms: one chain through 2000 would lose a digit more than that."""
 
 
 class _Tile:
@@ -56,7 +59,7 @@ class _Tile:
         builder = self.builder
         cells = [(row, vector) for row in range(self.rows) for vector in range(self.vectors)]
         rows = [self.moved(out, builder.mul(out_row, self.integer(row))) for row in range(self.rows)]
-        sums = {cell: builder.load(self.place(rows[cell[0]], cell[1]), align=_BYTES) for cell in cells}
+        zero = self.element([0.0] * self.lanes)
         before, body, after = builder.block, builder.append_basic_block(), builder.append_basic_block()
         builder.branch(body)
         builder.position_at_end(body)
@@ -70,14 +73,16 @@ class _Tile:
         following = builder.add(term, self.integer(1))
         for phi, first, later in (
             (term, self.integer(0), following),
-            *((carried[cell], sums[cell], grown[cell]) for cell in cells),
+            *((carried[cell], zero, grown[cell]) for cell in cells),
         ):
             phi.add_incoming(first, before)
             phi.add_incoming(later, body)
         builder.cbranch(builder.icmp_signed("<", following, count), body, after)
         builder.position_at_end(after)
         for row, vector in cells:
-            builder.store(grown[row, vector], self.place(rows[row], vector), align=_BYTES)
+            place = self.place(rows[row], vector)
+            total = builder.fadd(builder.load(place, align=_BYTES), grown[row, vector])
+            builder.store(total, place, align=_BYTES)
 
 
 _ADDRESS, _INDEX = types.uintp, types.intp
@@ -221,6 +226,27 @@ def _nonzero(features, column, offsets):  # type: ignore[no-untyped-def]
 
 
 @jit
+def _gram_strip(out, out_row, left, right, listed, count, rows, columns):  # type: ignore[no-untyped-def]
+    """Add the listed terms to ``rows`` <= ``_LANES`` rows of a Gram matrix."""
+    column = 0
+    while column < columns:
+        there, factor = out + _BYTES * column, right + _BYTES * column
+        if rows == _LANES and columns - column >= _VECTORS * _LANES:
+            _gram_wide(there, out_row, left, factor, listed, count)
+            column += _VECTORS * _LANES
+        elif rows == _LANES and columns - column >= _LANES:
+            _gram_vector(there, out_row, left, factor, listed, count)
+            column += _LANES
+        elif rows == _LANES:
+            _gram_column(there, out_row, left, factor, listed, count)
+            column += 1
+        else:
+            for row in range(rows):
+                _gram_single(there + _BYTES * row * out_row, out_row, left + _BYTES * row, factor, listed, count)
+            column += 1
+
+
+@jit
 def add_gram(out, features, offsets):  # type: ignore[no-untyped-def]
     """Add featuresᵀ·features to the upper triangle of ``out`` (n, n), for features (m, n) with contiguous rows.
 
@@ -229,29 +255,13 @@ def add_gram(out, features, offsets):  # type: ignore[no-untyped-def]
     ``mirror`` to replace.
     """
     n = features.shape[1]
-    out_row = out.strides[0] // _BYTES
+    row = out.strides[0]
     for first in range(0, n, _LANES):
+        there, left = out.ctypes.data + (row + _BYTES) * first, features.ctypes.data + _BYTES * first
         count = _nonzero(features, first, offsets)
-        if count == 0:
-            continue
-        rows = min(_LANES, n - first)
-        left, listed = features.ctypes.data + _BYTES * first, offsets.ctypes.data
-        column = first
-        while column < n:
-            there, right = out.ctypes.data + _BYTES * (first * out_row + column), features.ctypes.data + _BYTES * column
-            if rows == _LANES and n - column >= _VECTORS * _LANES:
-                _gram_wide(there, out_row, left, right, listed, count)
-                column += _VECTORS * _LANES
-            elif rows == _LANES and n - column >= _LANES:
-                _gram_vector(there, out_row, left, right, listed, count)
-                column += _LANES
-            elif rows == _LANES:
-                _gram_column(there, out_row, left, right, listed, count)
-                column += 1
-            else:
-                for row in range(rows):
-                    _gram_single(there + _BYTES * row * out_row, out_row, left + _BYTES * row, right, listed, count)
-                column += 1
+        for start in range(0, count, _TERMS):
+            listed, terms = offsets.ctypes.data + _BYTES * start, min(_TERMS, count - start)
+            _gram_strip(there, row // _BYTES, left, left, listed, terms, min(_LANES, n - first), n - first)
 
 
 @jit
