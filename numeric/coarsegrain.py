@@ -72,15 +72,17 @@ def summed_shells(kept, drawn, resample, result):  # type: ignore[no-untyped-def
     # A neuron first removed at index b is stiff at all cut-offs before b and sloppy from b on.
     total = np.empty(points)
     for output in range(outputs):
-        total[:] = kept[cutoffs, output]
+        total[:] = 0.0
         for cutoff in range(cutoffs - 1, -1, -1):
-            result[cutoff, :, output] = total
-            total += kept[cutoff, output]
+            for point in range(points):
+                total[point] += kept[cutoff + 1, output, point]
+                result[cutoff, point, output] = total[point]
         if resample:
             total[:] = 0.0
             for cutoff in range(cutoffs):
-                total += drawn[cutoff, output]
-                result[cutoff, :, output] += total
+                for point in range(points):
+                    total[point] += drawn[cutoff, output, point]
+                    result[cutoff, point, output] += total[point]
 
 
 @jit

@@ -22,7 +22,7 @@ from fieldflow.numeric.mlp import (
 from fieldflow.numeric.ordering import chain
 from fieldflow.numeric.rng import HIDDEN, READOUT, REDRAW, fill_normals
 from fieldflow.numeric.tiles import add_gram, add_product, gram, mirror, product
-from fieldflow.numeric.training import dual_solution, grows_beyond
+from fieldflow.numeric.training import solve
 
 DIVERGENCE = 1e3
 """A member is excluded iff its residual from zero initialisation grew by more than this factor."""
@@ -110,13 +110,16 @@ def _train(kernel, start, training, reached):  # type: ignore[no-untyped-def]
     changes = np.empty((kernel.shape[0], start.shape[0]))
     diverged = False
     for output in range(start.shape[0]):
-        target = np.ascontiguousarray(training.y[:, output])
-        rule = (training.rate, training.method, training.duration)
+        target = training.y[:, output].copy()
+        _, _, growth = solve(kernel, target, training.rate, training.method, training.duration, DIVERGENCE)
+        diverged |= not growth <= DIVERGENCE
         # By linearity M·y - M·start, the changes from zero and from the initial read-out, in one.
-        change, _ = dual_solution(kernel, target - start[output], *rule)
-        reached[:, output] = start[output] + np.dot(kernel, change)
-        changes[:, output] = change
-        diverged |= grows_beyond(kernel, target, *rule, DIVERGENCE)
+        target -= start[output]
+        change, _, _ = solve(kernel, target, training.rate, training.method, training.duration, 0.0)
+        learnt = np.dot(kernel, change)
+        for sample in range(change.size):
+            changes[sample, output] = change[sample]
+            reached[sample, output] = start[output, sample] + learnt[sample]
     return changes, diverged
 
 
@@ -147,17 +150,33 @@ def _see(net, activations, x, work):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _learn(net, activations, chain, training, work, reached):  # type: ignore[no-untyped-def]
-    """Train ``work.weights``; return whether the member diverged.  ``chain`` holds order, places and inputs in that order."""
-    neighbours, places, x = chain
-    _see(net, activations, x, work)
+def _arrange(work, places):  # type: ignore[no-untyped-def]
+    """Bring the Gram matrix and the initial outputs to the order of the samples."""
+    start = np.empty(work.start.shape)
     for sample in range(places.size):
         source, row = work.chained[places[sample]], work.kernel[sample]
         for other in range(places.size):
             row[other] = source[places[other]]
-    changes, diverged = _train(work.kernel, work.start[:, places], training, reached)
-    work.weights[:] += np.dot(work.seen, changes[neighbours])
-    return diverged or not np.all(np.isfinite(work.weights))
+        for output in range(start.shape[0]):
+            start[output, sample] = work.start[output, places[sample]]
+    return start
+
+
+@jit
+def _move(work, neighbours, changes):  # type: ignore[no-untyped-def]
+    """Add to the read-out what was learnt, ``changes`` (n, d_out) in the dual; return whether all of it is finite."""
+    n, outputs = changes.shape
+    chained = np.empty((n, outputs))
+    for place in range(n):
+        for output in range(outputs):
+            chained[place, output] = changes[neighbours[place], output]
+    moved = np.dot(work.seen, chained)
+    finite = True
+    for unit in range(moved.shape[0]):
+        for output in range(outputs):
+            work.weights[unit, output] += moved[unit, output]
+            finite &= np.isfinite(work.weights[unit, output])
+    return finite
 
 
 @jit
@@ -221,18 +240,25 @@ def simulate_block(net, activations, seed, first, x, training, shell, given, out
     """
     work = _workspace(net, x, training, shell, out.outputs.shape[3])
     neighbours = chain(net, training.x)
-    chained = (neighbours, np.argsort(neighbours), training.x[:, neighbours])
+    places, x_train = np.empty_like(neighbours), np.empty_like(training.x)
+    for place in range(neighbours.size):
+        places[neighbours[place]] = place
+        for axis in range(training.x.shape[0]):
+            x_train[axis, place] = training.x[axis, neighbours[place]]
     every = np.concatenate((x, shell.inputs), axis=1)
     law = np.empty(0)
     for slot in range(out.diverged.size):
         if stop[0] != 0:
             return
         member = first + slot
-        fill_normals(work.numbers, seed, member, HIDDEN)
-        fill_normals(work.weights.reshape(-1), seed, member, READOUT)
-        fill_normals(work.redrawn.reshape(-1), seed, member, REDRAW)
+        # Streams as numbers: of each constant Numba would compile a version of its own.
+        fill_normals(work.numbers, seed, member, np.int64(HIDDEN))
+        fill_normals(work.weights.reshape(-1), seed, member, np.int64(READOUT))
+        fill_normals(work.redrawn.reshape(-1), seed, member, np.int64(REDRAW))
         if training.x.shape[1] > 0:
-            out.diverged[slot] = _learn(net, activations, chained, training, work, out.train_outputs[slot])
+            _see(net, activations, x_train, work)
+            changes, diverged = _train(work.kernel, _arrange(work, places), training, out.train_outputs[slot])
+            out.diverged[slot] = not _move(work, neighbours, changes) or diverged
         if shell.inputs.shape[1] == 0:
             law = given[slot]
         out.silent[slot] = _coarse_grain(net, activations, every, shell, law, work, out.sloppy[slot])

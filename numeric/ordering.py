@@ -12,15 +12,30 @@ from fieldflow.numeric.jit import jit
 @jit
 def _directions(net, x):  # type: ignore[no-untyped-def]
     """Return the unit vectors (n, d_in + 1) along (σ_w x, σ_b) of the first layer; 0 for a zero vector."""
-    n = x.shape[1]
-    result = np.empty((n, x.shape[0] + 1))
+    axes, n = x.shape[0], x.shape[1]
+    result = np.empty((n, axes + 1))
     for point in range(n):
-        result[point, :-1] = net.weight_std[0] * x[:, point]
-        result[point, -1] = net.bias_std[0]
-        norm = np.sqrt(np.sum(result[point] ** 2))
-        if norm > 0.0:
-            result[point] /= norm
+        square = net.bias_std[0] ** 2
+        for axis in range(axes):
+            square += (net.weight_std[0] * x[axis, point]) ** 2
+        scale = 1.0 / np.sqrt(square) if square > 0.0 else 0.0
+        for axis in range(axes):
+            result[point, axis] = net.weight_std[0] * x[axis, point] * scale
+        result[point, axes] = net.bias_std[0] * scale
     return result
+
+
+@jit
+def _nearest(directions, wanted, left):  # type: ignore[no-untyped-def]
+    """Return which of the directions that are ``left`` has the largest overlap with ``wanted``."""
+    best, nearest = -1, 0.0
+    for point in range(left.size):
+        overlap = 0.0
+        for axis in range(wanted.size):
+            overlap += wanted[axis] * directions[point, axis]
+        if left[point] and (best < 0 or overlap > nearest):
+            best, nearest = point, overlap
+    return best
 
 
 @jit
@@ -31,23 +46,14 @@ def chain(net, x):  # type: ignore[no-untyped-def]
     """
     directions = _directions(net, x)
     n = directions.shape[0]
-    order = np.arange(n)
-    if n == 0:
-        return order
-    middle = np.sum(directions, axis=0)
+    order, left = np.empty(n, np.int64), np.ones(n, np.bool_)
     # From the edge: a chain that starts in the middle has to come back for the other half.
-    order[0] = np.argmin(np.sum(directions * middle, axis=1))
-    left = np.ones(n, np.bool_)
-    left[order[0]] = False
-    for place in range(1, n):
-        here = directions[order[place - 1]]
-        best, nearest = -1, -np.inf
-        for point in range(n):
-            overlap = 0.0
-            for axis in range(here.size):
-                overlap += here[axis] * directions[point, axis]
-            if left[point] and (best < 0 or overlap > nearest):
-                best, nearest = point, overlap
-        order[place] = best
-        left[best] = False
+    wanted = np.zeros(directions.shape[1])
+    for point in range(n):
+        for axis in range(wanted.size):
+            wanted[axis] -= directions[point, axis]
+    for place in range(n):
+        order[place] = _nearest(directions, wanted, left)
+        left[order[place]] = False
+        wanted = directions[order[place]]
     return order

@@ -35,85 +35,89 @@ def _sweep(kernel, rate, vector, change, duals):  # type: ignore[no-untyped-def]
 
 @jit
 def _apply(kernel, rate, method, vector, change, duals):  # type: ignore[no-untyped-def]
-    """Write C·vector to ``change`` and, in the dual, what makes it to ``duals``."""
+    """Write C·vector to ``change`` and, in the dual, what makes it to ``duals``; all but the kernel are (1, n)."""
     if method == SGD:
-        _sweep(kernel, rate, vector, change, duals)
+        _sweep(kernel, rate, vector[0], change[0], duals[0])
         return
-    duals[:] = rate * vector
-    change[:] = 0.0
-    add_product(change.reshape((1, -1)), duals.reshape((1, -1)), kernel)
+    for i in range(vector.shape[1]):
+        duals[0, i] = rate * vector[0, i]
+        change[0, i] = 0.0
+    add_product(change, duals, kernel)
 
 
 @jit
-def _squared(matrix, scratch):  # type: ignore[no-untyped-def]
-    """Write matrix·matrix to ``scratch``."""
-    scratch[:] = 0.0
-    add_product(scratch, matrix, matrix)
-
-
-@jit
-def _raised(matrix, steps, vectors):  # type: ignore[no-untyped-def]
-    """Return matrix^steps·vectors by binary powers; ``matrix`` is overwritten, ``vectors`` (size, columns) too."""
-    scratch = np.empty_like(matrix)
+def _raised(matrix, squarings, vectors, steps):  # type: ignore[no-untyped-def]
+    """Return (matrix^(2^squarings))^steps·vectors by binary powers; ``matrix`` and ``vectors`` are overwritten."""
+    scratch, moved = np.empty(matrix.shape), np.empty(vectors.shape)
     while steps > 0:
-        if steps & 1:
-            grown = np.zeros_like(vectors)
-            add_product(grown, matrix, vectors)
-            vectors = grown
-        steps >>= 1
+        if squarings == 0:
+            if steps & 1:
+                moved[:] = 0.0
+                add_product(moved, matrix, vectors)
+                vectors, moved = moved, vectors
+            steps >>= 1
+        else:
+            squarings -= 1
         if steps > 0:
-            _squared(matrix, scratch)
+            scratch[:] = 0.0
+            add_product(scratch, matrix, matrix)
             matrix, scratch = scratch, matrix
     return vectors
 
 
 @jit
 def _flow_step(generator, time):  # type: ignore[no-untyped-def]
-    """Return (e^{generator·time·2^-k}, k) with k large enough for a Taylor series."""
-    size = generator.shape[0]
+    """Overwrite ``generator`` by e^{generator·time·2^-k} with k large enough for a Taylor series; return k."""
     norm = np.sqrt(np.sum(generator * generator)) * time
     halvings = 0
     while norm > 0.125:
         norm *= 0.5
         halvings += 1
     step = time * 0.5**halvings
-    term = np.eye(size)
-    total = np.eye(size)
+    term, following = np.eye(generator.shape[0]), np.empty(generator.shape)
+    total = np.eye(generator.shape[0])
     for order in range(1, 20):
-        following = np.zeros((size, size))
+        following[:] = 0.0
         add_product(following, generator, term)
-        term = following * (step / order)
-        total += term
-    return total, halvings
+        for i in range(term.shape[0]):
+            for j in range(term.shape[1]):
+                term[i, j] = following[i, j] * (step / order)
+                total[i, j] += term[i, j]
+    for i in range(term.shape[0]):
+        for j in range(term.shape[1]):
+            generator[i, j] = total[i, j]
+    return halvings
 
 
 @jit
 def _small_function(hessenberg, size, method, duration):  # type: ignore[no-untyped-def]
-    """Return M_T·e and B^T·e of the leading block, e the first unit vector, each (size,).
+    """Return M_T·e and B^T·e of the leading block, e the first unit vector, as columns 0 and 1 of an array.
 
     Both are columns of the power of one larger matrix: [[B, e], [0, 1]]^T = [[B^T, Σ_{t<T} B^t e], [0, 1]], and of
     e^{t[[-C, e], [0, 0]]} for the flow.
     """
     # Whole vectors: a remainder column by column would cost more than the rest.
     padded = (size + _LANES) // _LANES * _LANES
-    matrix = np.zeros((padded, padded))
-    matrix[:size, :size] = -hessenberg[:size, :size].T
+    matrix, vectors = np.zeros((padded, padded)), np.zeros((padded, _LANES))
+    for i in range(size):
+        for j in range(size):
+            matrix[i, j] = -hessenberg[j, i]
     matrix[0, size] = 1.0
-    vectors = np.zeros((padded, _LANES))
     vectors[size, 0] = 1.0
     vectors[0, 1] = 1.0
     if method == FLOW:
-        matrix, halvings = _flow_step(matrix, duration)
-        for _ in range(halvings):
-            scratch = np.empty_like(matrix)
-            _squared(matrix, scratch)
-            matrix = scratch
-        vectors = _raised(matrix, 1, vectors)
-    else:
-        for i in range(size + 1):
-            matrix[i, i] += 1.0
-        vectors = _raised(matrix, np.int64(duration), vectors)
-    return vectors[:size, 0].copy(), vectors[:size, 1].copy()
+        halvings = _flow_step(matrix, duration)
+        return _raised(matrix, halvings, vectors, 1)
+    for i in range(size + 1):
+        matrix[i, i] += 1.0
+    return _raised(matrix, 0, vectors, np.int64(duration))
+
+
+@vectorised
+def _subtract(vector, factor, direction):  # type: ignore[no-untyped-def]
+    """Subtract factor·direction from ``vector``."""
+    for i in range(vector.size):
+        vector[i] = fma(-factor, direction[i], vector[i])
 
 
 @jit
@@ -127,75 +131,81 @@ def _next_direction(basis, hessenberg, size, vector):  # type: ignore[no-untyped
     column[:] = 0.0
     for _ in range(2):
         overlap = np.dot(basis[:size], vector)
-        column[:size] += overlap
-        vector -= np.dot(overlap, basis[:size])
+        for i in range(size):
+            column[i] += overlap[i]
+            _subtract(vector, overlap[i], basis[i])
     after = np.sqrt(np.dot(vector, vector))
     column[size] = after
-    if after > 0.0:
-        basis[size] = vector / after
+    scale = 1.0 / after if after > 0.0 else 0.0
+    for i in range(vector.size):
+        basis[size, i] = vector[i] * scale
     return after, before
 
 
 @jit
-def _arnoldi(kernel, target, rate, method, duration, limit):  # type: ignore[no-untyped-def]
-    """Return a basis (size, n) and in it M_T·target and B^T·target of C, each (size,), in units of |target|.
+def _left_out(powers, earlier, size, weight):  # type: ignore[no-untyped-def]
+    """Return by how much the solution, column 0 of ``powers``, may be off, and its length.
 
-    What a basis leaves out enters as if each step made an error of |last norm|·|last component of the solution|.  The
-    basis is large enough when that is rounding beside the solution, or the solution stays where it was; if only the size
-    of B^T·target beside ``limit`` (unless 0) is asked for, when that is certain.
+    What a basis leaves out enters as if each step made an error of |last norm|·|last component|, ``weight`` being steps
+    times that norm; but no more than the solution has moved since the ``earlier`` basis.
+    """
+    length = moved = 0.0
+    for i in range(size):
+        length += powers[i, 0] ** 2
+        before = earlier[i, 0] if i < earlier.shape[0] else 0.0
+        moved += (powers[i, 0] - before) ** 2
+    return min(weight * np.abs(powers[size - 1, 0]), np.sqrt(moved)), np.sqrt(length)
+
+
+@jit
+def solve(kernel, target, rate, method, duration, limit):  # type: ignore[no-untyped-def]
+    """Return α = M_T·target, the final residual B^T·target, each (n,), and |B^T·target|/|target|.
+
+    Parameters: the Gram matrix ``kernel`` (n, n) of normalised features; ``rate`` the factor η (full batch, flow) or γ
+    (per-sample) in front of it; ``method`` one of GD, SGD, FLOW; ``duration`` the number of steps (or the flow time);
+    ``limit`` 0 for all of the result to rounding, else only for which side of ``limit`` the last number is on.
     """
     n = target.size
-    basis = np.empty((n + 1, n))
-    hessenberg = np.empty((n, n + 1))
-    basis[0] = target / np.sqrt(np.dot(target, target))
-    vector, duals = np.empty(n), np.empty(n)
-    summed = np.zeros(1)
-    size = 0
+    norm = np.sqrt(np.dot(target, target))
+    if norm == 0.0 or duration == 0.0:
+        return np.zeros(n), target.copy(), 1.0
+    basis, hessenberg = np.empty((n + 1, n)), np.empty((n, n + 1))
+    vector, duals = np.empty((1, n)), np.empty((1, n))
+    for i in range(n):
+        basis[0, i] = target[i] / norm
+    powers = np.zeros((1, 2))
+    size, squares = 0, 0.0
     check = min(_FIRST_CHECK if method != SGD else 2 * _FIRST_CHECK, n)
     while True:
-        _apply(kernel, rate, method, basis[size], vector, duals)
+        _apply(kernel, rate, method, basis[size : size + 1], vector, duals)
         size += 1
-        after, before = _next_direction(basis, hessenberg, size, vector)
+        after, before = _next_direction(basis, hessenberg, size, vector[0])
+        squares += before**2
         closed = size == n or after <= 1e-15 * before
         if not closed and size < check:
             continue
-        previous = summed
-        summed, final = _small_function(hessenberg, size, method, duration)
-        length = np.sqrt(np.dot(summed, summed))
-        moved = summed.copy()
-        moved[: previous.size] -= previous
-        error = min(duration * after * np.abs(summed[size - 1]), np.sqrt(np.dot(moved, moved)))
-        enough = error <= _TOLERANCE * length
-        if limit > 0.0:
-            # The residual is the target less C times the solution.
-            block = hessenberg[:size, :size]
-            enough = np.sqrt(np.sum(block * block)) * error < np.abs(np.sqrt(np.dot(final, final)) - limit)
+        earlier = powers
+        powers = _small_function(hessenberg, size, method, duration)
+        error, length = _left_out(powers, earlier, size, duration * after)
+        final = powers[:size, 1].copy()
+        growth = np.sqrt(np.dot(final, final))
+        # The residual is the target less C times the solution; the norm of C is below the root of these squares.
+        enough = error <= _TOLERANCE * length if limit == 0.0 else np.sqrt(squares) * error < np.abs(growth - limit)
         # Not finite means overflow: more directions cannot help, and the caller sees it.
         if closed or enough or not np.isfinite(length):
-            return basis[:size], summed, final
+            break
         check = min(size + _NEXT_CHECK, n)
+    residual = np.dot(final, basis[:size])
+    summed = np.dot(powers[:size, 0].copy(), basis[:size]).reshape((1, n))
+    _apply(kernel, rate, method, summed, vector, duals)
+    for i in range(n):
+        duals[0, i] *= norm
+        residual[i] *= norm
+    return duals[0], residual, growth
 
 
 @jit
 def dual_solution(kernel, target, rate, method, duration):  # type: ignore[no-untyped-def]
-    """Return α = M_T·target and the final residual B^T·target, each (n,).
-
-    Parameters: the Gram matrix ``kernel`` (n, n) of normalised features; ``rate`` the factor η (full batch, flow) or γ
-    (per-sample) in front of it; ``method`` one of GD, SGD, FLOW; ``duration`` the number of steps (or the flow time).
-    """
-    norm = np.sqrt(np.dot(target, target))
-    if norm == 0.0 or duration == 0.0:
-        return np.zeros(target.size), target.copy()
-    basis, summed, final = _arnoldi(kernel, target, rate, method, duration, 0.0)
-    change, duals = np.empty(target.size), np.empty(target.size)
-    _apply(kernel, rate, method, norm * np.dot(summed, basis), change, duals)
-    return duals, norm * np.dot(final, basis)
-
-
-@jit
-def grows_beyond(kernel, target, rate, method, duration, limit):  # type: ignore[no-untyped-def]
-    """Return whether |B^T·target| > limit·|target|, or is not finite: does training from zero diverge?"""
-    if duration == 0.0 or not np.any(target):
-        return False
-    _, _, final = _arnoldi(kernel, target, rate, method, duration, limit)
-    return not np.sqrt(np.dot(final, final)) <= limit
+    """Return α = M_T·target and the final residual B^T·target, each (n,); see ``solve``."""
+    solution, residual, _ = solve(kernel, target, rate, method, duration, 0.0)
+    return solution, residual

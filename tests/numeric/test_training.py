@@ -71,3 +71,29 @@ def test_zero_time_and_zero_target_change_nothing():
         alpha, residual = training.dual_solution(kernel, target, 0.01, training.SGD, duration)
         assert not alpha.any()
         assert (residual == target).all()
+
+
+@pytest.mark.parametrize("method", ["gd", "sgd", "gradient_flow"])
+def test_growth_is_decided_as_the_full_solution_decides_it(method):
+    features, y = problem(8, 60, 24)
+    kernel = features.T @ features
+    top = np.linalg.eigvalsh(kernel)[-1]
+    for factor in (0.3, 1.9, 1.999, 2.001, 2.02, 2.1, 4.0):
+        rate, rule = factor / top, training.METHODS[method]
+        _, residual, full = training.solve(kernel, y, rate, rule, 300.0, 0.0)
+        assert full == pytest.approx(np.linalg.norm(residual) / np.linalg.norm(y), rel=1e-9)
+        for limit in (0.5 * full, 0.9 * full, 1.1 * full, 3.0 * full):
+            assert (training.solve(kernel, y, rate, rule, 300.0, limit)[2] > limit) == (full > limit)
+
+
+@pytest.mark.parametrize("method", ["gd", "sgd"])
+def test_training_keeps_twelve_digits(method):
+    """As many steps and as badly conditioned as the experiment of the paper: 2e-12 of step-by-step training."""
+    features, y = problem(9, 400, 60)
+    kernel = features.T @ features
+    learning_rate = 1.5 / np.linalg.eigvalsh(kernel)[-1] * (60 if method == "gd" else 1) / 2
+    weights = np.random.default_rng(3).normal(size=400)
+    expected = primal.train(features, y, weights, method=method, learning_rate=learning_rate, steps=1000)
+    rate = 2 * learning_rate / (60 if method == "gd" else 1)
+    alpha, _ = training.dual_solution(kernel, y - features.T @ weights, rate, training.METHODS[method], 1000.0)
+    assert np.abs(weights + features @ alpha - expected).max() <= 2e-12 * np.abs(expected).max()
