@@ -10,6 +10,7 @@ import sys
 import time
 from collections import namedtuple
 from importlib.metadata import version
+from itertools import pairwise
 
 import numpy as np
 from scipy.linalg import blas, solve_triangular
@@ -33,7 +34,7 @@ def features_of(problem, weights, x):
 def drawn(problem, generator):
     """Return the three hidden weight matrices, the read-out and its redraw."""
     sizes = [problem.x.shape[1], *problem.widths]
-    hidden = [generator.standard_normal((m, n)) for n, m in zip(sizes, sizes[1:], strict=False)]
+    hidden = [generator.standard_normal((m, n)) for n, m in pairwise(sizes)]
     return hidden, *generator.standard_normal((2, sizes[-1]))
 
 

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 
 import contestants
@@ -40,7 +41,7 @@ def identity(values):
 
 
 def engine_block(problem, first=0, members=BLOCK):
-    """Run members of ``problem`` through the compiled engine alone; return their mean test loss at each cut-off."""
+    """Run members of ``problem`` through the compiled engine alone; return what ``simulate_block`` fills."""
     widths = np.array(problem.widths, dtype=np.int64)
     net = Architecture(2, widths, np.ones(len(widths) + 1), np.zeros(len(widths) + 1))
     training = Training(
@@ -77,8 +78,8 @@ def child_engine(path):
     problem = contestants.load(path)
     heavy = [name for name in ("sympy", "jax", "torch", "matplotlib", "pydantic") if name in sys.modules]
     with threadpool_limits(limits=1):
-        one = contestants.timed(lambda i: engine_block(problem, 0), 25)
-        two = contestants.timed(lambda i: reduced(problem, 4 * BLOCK, 2), 12)
+        one = contestants.timed(lambda i: engine_block(problem, 0), 30)
+        two = contestants.timed(lambda i: reduced(problem, 4 * BLOCK, 2), 30)
     return {"one": one, "two": two, "memory": peak_megabytes(), "imports": heavy}
 
 
@@ -87,9 +88,7 @@ def child_contestant(path, name, repeats):
     problem, generator = contestants.load(path), np.random.default_rng(0)
     training = getattr(contestants, f"{name}_training")
     with threadpool_limits(limits=len(os.sched_getaffinity(0))):
-        result = contestants.timed(
-            lambda i: contestants.numpy_member(problem, generator, training), int(repeats)
-        )
+        result = contestants.timed(lambda i: contestants.numpy_member(problem, generator, training), int(repeats))
     return {**result, "memory": peak_megabytes()}
 
 
@@ -99,7 +98,7 @@ def child_agreement(path):
     from fieldflow.numeric import rng
 
     sizes = [2, *problem.widths]
-    counts = [m * (n + 1) for n, m in zip(sizes, sizes[1:], strict=False)]
+    counts = [m * (n + 1) for n, m in pairwise(sizes)]
     worst = np.zeros(2)
     for member in range(3):
         numbers = np.split(rng.normals(sum(counts), seed=0, member=member, stream=rng.HIDDEN), np.cumsum(counts)[:-1])
@@ -149,13 +148,18 @@ def child_start(path):
 
 
 def child_public(path, members):
-    """Sample ``members`` of the shipped experiment through ``Ensemble`` on two threads, keeping a sum per block."""
+    """Sample ``members`` of the shipped experiment through ``Ensemble`` on two threads, keeping mean losses per block."""
     from fieldflow.experiment import load_experiment
     from fieldflow.studies.shell import case_of
 
     case = case_of(load_experiment("paper", members=int(members)), 0, 2)
     start, cpu = time.perf_counter(), time.process_time()
-    parts = case.ensemble().simulate(case.x_test, lambda block: (block.outputs.sum(axis=0), int(block.diverged.sum())))
+
+    def losses(block):
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.mean((block.outputs[..., 0] - case.y_test) ** 2, axis=(0, 2)), int(block.diverged.sum())
+
+    parts = case.ensemble().simulate(case.x_test, losses)
     seconds, busy = time.perf_counter() - start, time.process_time() - cpu
     total = time.time() - float(os.environ["STARTED"])
     diverged = sum(part[1] for part in parts)
@@ -200,7 +204,9 @@ def measure(jax, members):
         cache, path = Path(place) / "cache", Path(place) / "problem.npz"
         paper_problem(path)
         result = {"cold": run(["start", path], Path(place) / "fresh")}
-        result["warm"] = min((run(["start", path], Path(place) / "fresh") for _ in range(3)), key=lambda r: r["seconds"])
+        result["warm"] = min(
+            (run(["start", path], Path(place) / "fresh") for _ in range(3)), key=lambda r: r["seconds"]
+        )
         result["public cold"] = run(["public", path, 64], cache)
         result["public warm"] = min((run(["public", path, 64], cache) for _ in range(3)), key=lambda r: r["process"])
         result["agreement"] = run(["agreement", path], cache)

@@ -195,10 +195,9 @@ def _coarse_grain(net, activations, every, shell, given, work, sloppy):  # type:
         end = min(first + CHUNK, width)
         there = work.there[: end - first]
         layer_outputs(net, activations, last, rows[first:end], inputs, there)
+        diagonal = given[first:end]
         if every.shape[1] > points:
             diagonal = fisher_diagonal(there[:, points:], shell.noise_variance)
-        else:
-            diagonal = given[first:end]
         scale_features(net, there)
         removed = removed_from(diagonal, shell.cutoffs)
         add_to_shells(work.kept, work.drawn, there, work.weights[first:end], work.redrawn[first:end], removed)

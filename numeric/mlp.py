@@ -13,7 +13,6 @@ from fieldflow.numeric.jit import jit
 from fieldflow.numeric.rng import fill_normals
 from fieldflow.numeric.tiles import add_product
 
-
 _STRIP = 16
 """Neurons at a time, so that their outputs are still in the nearest cache for the activation."""
 

@@ -54,7 +54,9 @@ class _Tile:
         lanes = ir.VectorType(ir.IntType(32), self.lanes)
         return self.builder.shuffle_vector(first, first, lanes([0] * self.lanes))
 
-    def emit(self, out: Any, out_row: Any, left_row: Any, count: Any, factors_at: Callable[[Any], tuple[Any, Any]]) -> None:
+    def emit(
+        self, out: Any, out_row: Any, left_row: Any, count: Any, factors_at: Callable[[Any], tuple[Any, Any]]
+    ) -> None:
         """Emit out[i, j] += Σ_k left[i, k]·right[k, j] for ``count`` >= 1 terms; ``factors_at(k)`` are their addresses."""
         builder = self.builder
         cells = [(row, vector) for row in range(self.rows) for vector in range(self.vectors)]

@@ -10,7 +10,9 @@ from fieldflow.numeric.ordering import chain
 GENERATOR = np.random.default_rng(4)
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 1), (8, 3, 24), (9, 10, 33), (17, 1, 7), (6, 70, 31), (64, 10, 210), (3, 0, 5)])
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1), (8, 3, 24), (9, 10, 33), (17, 1, 7), (6, 70, 31), (64, 10, 210), (3, 0, 5)]
+)
 def test_a_product_is_the_product(shape):
     m, k, p = shape
     left, right, out = GENERATOR.normal(size=(m, k)), GENERATOR.normal(size=(k, p)), GENERATOR.normal(size=(m, p))
