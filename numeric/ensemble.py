@@ -111,11 +111,12 @@ def _train(kernel, start, training, reached):  # type: ignore[no-untyped-def]
     diverged = False
     for output in range(start.shape[0]):
         target = training.y[:, output].copy()
-        _, _, growth = solve(kernel, target, training.rate, training.method, training.duration, DIVERGENCE)
-        diverged |= not growth <= DIVERGENCE
+        rule = (training.rate, training.method, training.duration)
         # By linearity M·y - M·start, the changes from zero and from the initial read-out, in one.
-        target -= start[output]
-        change, _, _ = solve(kernel, target, training.rate, training.method, training.duration, 0.0)
+        change, _, size = solve(kernel, target - start[output], *rule, 0)
+        # From zero for its residual alone: by the same matrix, so it will take about as large a basis.
+        _, residual, _ = solve(kernel, target, *rule, size)
+        diverged |= not np.sqrt(np.dot(residual, residual)) <= DIVERGENCE * np.sqrt(np.dot(target, target))
         learnt = np.dot(kernel, change)
         for sample in range(change.size):
             changes[sample, output] = change[sample]

@@ -158,54 +158,50 @@ def _left_out(powers, earlier, size, weight):  # type: ignore[no-untyped-def]
 
 
 @jit
-def solve(kernel, target, rate, method, duration, limit):  # type: ignore[no-untyped-def]
-    """Return α = M_T·target, the final residual B^T·target, each (n,), and |B^T·target|/|target|.
+def solve(kernel, target, rate, method, duration, first_check):  # type: ignore[no-untyped-def]
+    """Return α = M_T·target, the final residual B^T·target, each (n,), and the size of the basis that it took.
 
     Parameters: the Gram matrix ``kernel`` (n, n) of normalised features; ``rate`` the factor η (full batch, flow) or γ
     (per-sample) in front of it; ``method`` one of GD, SGD, FLOW; ``duration`` the number of steps (or the flow time);
-    ``limit`` 0 for all of the result to rounding, else only for which side of ``limit`` the last number is on.
+    ``first_check`` the size at which to look first whether the basis is large enough, 0 if one has no idea.
     """
     n = target.size
     norm = np.sqrt(np.dot(target, target))
     if norm == 0.0 or duration == 0.0:
-        return np.zeros(n), target.copy(), 1.0
+        return np.zeros(n), target.copy(), 0
     basis, hessenberg = np.empty((n + 1, n)), np.empty((n, n + 1))
     vector, duals = np.empty((1, n)), np.empty((1, n))
     for i in range(n):
         basis[0, i] = target[i] / norm
     powers = np.zeros((1, 2))
-    size, squares = 0, 0.0
-    check = min(_FIRST_CHECK if method != SGD else 2 * _FIRST_CHECK, n)
+    size = 0
+    usual = _FIRST_CHECK if method != SGD else 2 * _FIRST_CHECK
+    check = min(first_check if first_check > 0 else usual, n)
     while True:
         _apply(kernel, rate, method, basis[size : size + 1], vector, duals)
         size += 1
         after, before = _next_direction(basis, hessenberg, size, vector[0])
-        squares += before**2
         closed = size == n or after <= 1e-15 * before
         if not closed and size < check:
             continue
         earlier = powers
         powers = _small_function(hessenberg, size, method, duration)
         error, length = _left_out(powers, earlier, size, duration * after)
-        final = powers[:size, 1].copy()
-        growth = np.sqrt(np.dot(final, final))
-        # The residual is the target less C times the solution; the norm of C is below the root of these squares.
-        enough = error <= _TOLERANCE * length if limit == 0.0 else np.sqrt(squares) * error < np.abs(growth - limit)
         # Not finite means overflow: more directions cannot help, and the caller sees it.
-        if closed or enough or not np.isfinite(length):
+        if closed or error <= _TOLERANCE * length or not np.isfinite(length):
             break
         check = min(size + _NEXT_CHECK, n)
-    residual = np.dot(final, basis[:size])
+    residual = np.dot(powers[:size, 1].copy(), basis[:size])
     summed = np.dot(powers[:size, 0].copy(), basis[:size]).reshape((1, n))
     _apply(kernel, rate, method, summed, vector, duals)
     for i in range(n):
         duals[0, i] *= norm
         residual[i] *= norm
-    return duals[0], residual, growth
+    return duals[0], residual, size
 
 
 @jit
 def dual_solution(kernel, target, rate, method, duration):  # type: ignore[no-untyped-def]
     """Return α = M_T·target and the final residual B^T·target, each (n,); see ``solve``."""
-    solution, residual, _ = solve(kernel, target, rate, method, duration, 0.0)
+    solution, residual, _ = solve(kernel, target, rate, method, duration, 0)
     return solution, residual
