@@ -6,7 +6,7 @@ equations (53), (94)-(97) of arXiv:2405.17538.  One pass over the neurons serves
 
 import numpy as np
 
-from fieldflow.numeric.jit import jit
+from fieldflow.numeric.jit import fma, jit, vectorised
 
 
 @jit
@@ -15,7 +15,10 @@ def fisher_diagonal(outputs, noise_variance):  # type: ignore[no-untyped-def]
     width, points = outputs.shape
     diagonal = np.empty(width)
     for neuron in range(width):
-        diagonal[neuron] = np.dot(outputs[neuron], outputs[neuron]) / (points * noise_variance)
+        total = 0.0
+        for point in range(points):
+            total = fma(outputs[neuron, point], outputs[neuron, point], total)
+        diagonal[neuron] = total / (points * noise_variance)
     return diagonal
 
 
@@ -38,35 +41,56 @@ def sloppy_counts(first_removed, width, cutoffs):  # type: ignore[no-untyped-def
     return np.cumsum(counts)[:cutoffs]
 
 
+@vectorised
+def _add_scaled(total, factor, values):  # type: ignore[no-untyped-def]
+    """Add factor·values to ``total``."""
+    for i in range(values.size):
+        total[i] = fma(factor, values[i], total[i])
+
+
+@jit
+def add_to_shells(kept, drawn, features, trained, redrawn, first_removed):  # type: ignore[no-untyped-def]
+    """Add some neurons to the sums of their shells: ``kept`` and ``drawn``, each (cutoffs + 1, d_out, p).
+
+    ``features`` (m, p or more columns) normalised; ``trained`` and ``redrawn`` (m, d_out) read-out weights in units of their prior
+    standard deviation; ``first_removed`` as from ``removed_from``.
+    """
+    never, points = kept.shape[0] - 1, kept.shape[2]
+    for neuron in range(features.shape[0]):
+        shell, values = first_removed[neuron], features[neuron, :points]
+        for output in range(kept.shape[1]):
+            # Redrawn weights first: where both are added, the row of features is read twice from the nearest cache.
+            if shell < never:
+                _add_scaled(drawn[shell, output], redrawn[neuron, output], values)
+            _add_scaled(kept[shell, output], trained[neuron, output], values)
+
+
+@jit
+def summed_shells(kept, drawn, resample, result):  # type: ignore[no-untyped-def]
+    """Write f_Λ (cutoffs, p, d_out) to ``result``; sloppy weights are redrawn (``resample``) or zero (prune)."""
+    cutoffs, points, outputs = result.shape
+    # A neuron first removed at index b is stiff at all cut-offs before b and sloppy from b on.
+    total = np.empty(points)
+    for output in range(outputs):
+        total[:] = 0.0
+        for cutoff in range(cutoffs - 1, -1, -1):
+            for point in range(points):
+                total[point] += kept[cutoff + 1, output, point]
+                result[cutoff, point, output] = total[point]
+        if resample:
+            total[:] = 0.0
+            for cutoff in range(cutoffs):
+                for point in range(points):
+                    total[point] += drawn[cutoff, output, point]
+                    result[cutoff, point, output] += total[point]
+
+
 @jit
 def shell_outputs(features, trained, redrawn, first_removed, cutoffs, resample):  # type: ignore[no-untyped-def]
-    """Return f_Λ at all points and cut-offs, shape (cutoffs, p, d_out).
-
-    ``features`` (m, p) normalised; ``trained`` and ``redrawn`` (m, d_out) read-out weights in units of their prior
-    standard deviation; sloppy weights are replaced by redrawn ones (``resample``) or by zero (prune).
-    """
-    points = features.shape[1]
-    outputs = trained.shape[1]
-    kept = np.zeros((cutoffs + 1, outputs, points))
-    drawn = np.zeros((cutoffs + 1, outputs, points))
-    for neuron in range(features.shape[0]):
-        shell = first_removed[neuron]
-        for output in range(outputs):
-            old, new = trained[neuron, output], redrawn[neuron, output]
-            for point in range(points):
-                kept[shell, output, point] += old * features[neuron, point]
-            if resample and shell < cutoffs:
-                for point in range(points):
-                    drawn[shell, output, point] += new * features[neuron, point]
-    # A neuron first removed at index b is stiff at all cut-offs before b and sloppy from b on.
+    """Return f_Λ at all points and cut-offs, shape (cutoffs, p, d_out); arguments as in ``add_to_shells``."""
+    points, outputs = features.shape[1], trained.shape[1]
+    kept, drawn = np.zeros((cutoffs + 1, outputs, points)), np.zeros((cutoffs + 1, outputs, points))
+    add_to_shells(kept, drawn, features, trained, redrawn, first_removed)
     result = np.empty((cutoffs, points, outputs))
-    stiff = kept[cutoffs].copy()
-    for cutoff in range(cutoffs - 1, -1, -1):
-        result[cutoff] = stiff.T
-        stiff += kept[cutoff]
-    if resample:
-        sloppy = np.zeros((outputs, points))
-        for cutoff in range(cutoffs):
-            sloppy += drawn[cutoff]
-            result[cutoff] += sloppy.T
+    summed_shells(kept, drawn, resample, result)
     return result

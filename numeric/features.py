@@ -12,11 +12,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldflow.numeric.blas import gram
 from fieldflow.numeric.coarsegrain import removed_from, shell_outputs
 from fieldflow.numeric.jit import jit
 from fieldflow.numeric.mlp import hidden_outputs, normals_per_member, readout_features
 from fieldflow.numeric.rng import HIDDEN, READOUT, REDRAW, fill_normals
+from fieldflow.numeric.tiles import gram
 from fieldflow.numeric.training import dual_solution
 
 

@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 
 from fieldflow.numeric.jit import jit
 from fieldflow.numeric.rng import fill_normals
+from fieldflow.numeric.tiles import add_product
+
+_STRIP = 16
+"""Neurons at a time, so that their outputs are still in the nearest cache for the activation."""
 
 
 class Architecture(NamedTuple):
@@ -44,28 +48,61 @@ def apply_activation(activation, values):  # type: ignore[no-untyped-def]
 
 
 @jit
-def hidden_outputs(net, activations, normals, x):  # type: ignore[no-untyped-def]
-    """Return h(x) of the last hidden layer, shape (width, p), for points x (d_in, p).
+def layer_outputs(net, activations, layer, rows, inputs, out):  # type: ignore[no-untyped-def]
+    """Write to ``out`` (m, p) what neurons of one layer make of ``inputs`` (fan_in, p).
 
-    ``normals`` holds, layer by layer and neuron by neuron, the fan_in weights and then the bias.
+    ``rows`` (m, fan_in + 1) holds the normals of each neuron, its weights and then its bias.
+    """
+    fan_in = inputs.shape[0]
+    # The exact product of each weight with its scale, as one sees it written in the text.
+    weights = rows[:, :fan_in] * net.weight_std[layer]
+    for first in range(0, rows.shape[0], _STRIP):
+        strip = out[first : min(first + _STRIP, rows.shape[0])]
+        for neuron in range(strip.shape[0]):
+            bias = net.bias_std[layer] * rows[first + neuron, fan_in] if net.bias_std[layer] != 0.0 else 0.0
+            strip[neuron] = bias
+        add_product(strip, weights[first : first + strip.shape[0]], inputs)
+        activations[layer](strip.reshape(-1))
+
+
+@jit
+def lower_outputs(net, activations, normals, x):  # type: ignore[no-untyped-def]
+    """Return what enters the last hidden layer, (fan_in, p), for points x (d_in, p), and that layer's own normals.
+
+    ``normals`` holds, layer by layer and neuron by neuron, the fan_in weights and then the bias; those of the last layer
+    are returned as (width, fan_in + 1).
     """
     inputs = x
     offset = 0
-    fan_in = net.d_in
     for layer in range(net.widths.size):
-        width = net.widths[layer]
-        rows = normals[offset : offset + width * (fan_in + 1)].reshape((width, fan_in + 1))
-        # The exact product of each weight with its scale, as one sees it written in the text.
-        weights = np.ascontiguousarray(rows[:, :fan_in]) * net.weight_std[layer]
-        outputs = np.dot(weights, inputs)
-        if net.bias_std[layer] != 0.0:
-            for neuron in range(width):
-                outputs[neuron] += net.bias_std[layer] * rows[neuron, fan_in]
-        activations[layer](outputs.reshape(-1))
+        size = net.widths[layer] * (inputs.shape[0] + 1)
+        rows = normals[offset : offset + size].reshape((net.widths[layer], inputs.shape[0] + 1))
+        if layer == net.widths.size - 1:
+            break
+        outputs = np.empty((net.widths[layer], x.shape[1]))
+        layer_outputs(net, activations, layer, rows, inputs, outputs)
         inputs = outputs
-        offset += width * (fan_in + 1)
-        fan_in = width
-    return inputs
+        offset += size
+    return inputs, rows
+
+
+@jit
+def hidden_outputs(net, activations, normals, x):  # type: ignore[no-untyped-def]
+    """Return h(x) of the last hidden layer, shape (width, p), for points x (d_in, p); ``normals`` as in ``lower_outputs``."""
+    inputs, rows = lower_outputs(net, activations, normals, x)
+    outputs = np.empty((rows.shape[0], x.shape[1]))
+    layer_outputs(net, activations, net.widths.size - 1, rows, inputs, outputs)
+    return outputs
+
+
+@jit
+def scale_features(net, outputs):  # type: ignore[no-untyped-def]
+    """Turn hidden outputs (m, p) into normalised features, in place."""
+    scale = net.weight_std[-1]
+    if scale != 1.0:
+        for neuron in range(outputs.shape[0]):
+            for point in range(outputs.shape[1]):
+                outputs[neuron, point] *= scale
 
 
 @jit
@@ -76,11 +113,7 @@ def readout_features(net, outputs):  # type: ignore[no-untyped-def]
     the arithmetic.
     """
     width, points = outputs.shape
-    scale = net.weight_std[-1]
-    if scale != 1.0:
-        for neuron in range(width):
-            for point in range(points):
-                outputs[neuron, point] *= scale
+    scale_features(net, outputs)
     if net.bias_std[-1] == 0.0:
         return outputs
     extended = np.empty((width + 1, points))

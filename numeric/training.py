@@ -8,130 +8,200 @@ the T updates (checked against them in the tests).
 
 import numpy as np
 
-from fieldflow.numeric.blas import solve_unit_lower
-from fieldflow.numeric.jit import jit
+from fieldflow.numeric.jit import fma, jit, vectorised
+from fieldflow.numeric.tiles import add_product
 
 GD, SGD, FLOW = 0, 1, 2
 METHODS = {"gd": GD, "sgd": SGD, "gradient_flow": FLOW}
 
 _TOLERANCE = 1e-14
-_FIRST_CHECK = 12
+_FIRST_CHECK = 8
+_NEXT_CHECK = 4
+_LANES = 8
+
+
+@vectorised
+def _sweep(kernel, rate, vector, change, duals):  # type: ignore[no-untyped-def]
+    """Go once through the rows: ``duals`` = A·vector, ``change`` = K·A·vector (in the order of the samples)."""
+    n = vector.size
+    change[:] = 0.0
+    for i in range(n):
+        step = rate * (vector[i] - change[i])
+        duals[i] = step
+        row = kernel[i]
+        for j in range(n):
+            change[j] = fma(step, row[j], change[j])
 
 
 @jit
-def _apply(scaled, method, vector):  # type: ignore[no-untyped-def]
-    """Return C·vector for ``scaled`` = rate·K."""
+def _apply(kernel, rate, method, vector, change, duals):  # type: ignore[no-untyped-def]
+    """Write C·vector to ``change`` and, in the dual, what makes it to ``duals``; all but the kernel are (1, n)."""
     if method == SGD:
-        swept = vector.copy()
-        solve_unit_lower(scaled, swept)
-        return np.dot(scaled, swept)
-    return np.dot(scaled, vector)
+        _sweep(kernel, rate, vector[0], change[0], duals[0])
+        return
+    for i in range(vector.shape[1]):
+        duals[0, i] = rate * vector[0, i]
+        change[0, i] = 0.0
+    add_product(change, duals, kernel)
 
 
 @jit
-def _discrete_powers(small, steps):  # type: ignore[no-untyped-def]
-    """Return (Σ_{t<T} b^t, b^T) for b = 1 - small, by binary doubling S_{2t} = S_t + b^t S_t."""
-    size = small.shape[0]
-    base = np.eye(size) - small
-    total = np.zeros((size, size))
-    power = np.eye(size)
-    bit = 1
-    while bit <= steps:
-        bit *= 2
-    while bit > 1:
-        bit //= 2
-        total = total + np.dot(power, total)
-        power = np.dot(power, power)
-        if steps & bit:
-            total = np.eye(size) + np.dot(base, total)
-            power = np.dot(base, power)
-    return total, power
+def _raised(matrix, squarings, vectors, steps):  # type: ignore[no-untyped-def]
+    """Return (matrix^(2^squarings))^steps·vectors by binary powers; ``matrix`` and ``vectors`` are overwritten."""
+    scratch, moved = np.empty(matrix.shape), np.empty(vectors.shape)
+    while steps > 0:
+        if squarings == 0:
+            if steps & 1:
+                moved[:] = 0.0
+                add_product(moved, matrix, vectors)
+                vectors, moved = moved, vectors
+            steps >>= 1
+        else:
+            squarings -= 1
+        if steps > 0:
+            scratch[:] = 0.0
+            add_product(scratch, matrix, matrix)
+            matrix, scratch = scratch, matrix
+    return vectors
 
 
 @jit
-def _continuous_powers(small, time):  # type: ignore[no-untyped-def]
-    """Return (∫_0^t e^{-s·small} ds, e^{-t·small}) by a Taylor series on a short interval and doubling."""
-    size = small.shape[0]
-    norm = np.sqrt(np.sum(small * small)) * time
+def _flow_step(generator, time):  # type: ignore[no-untyped-def]
+    """Overwrite ``generator`` by e^{generator·time·2^-k} with k large enough for a Taylor series; return k."""
+    norm = np.sqrt(np.sum(generator * generator)) * time
     halvings = 0
     while norm > 0.125:
         norm *= 0.5
         halvings += 1
     step = time * 0.5**halvings
-    total = np.zeros((size, size))
-    term = np.eye(size) * step
+    term, following = np.eye(generator.shape[0]), np.empty(generator.shape)
+    total = np.eye(generator.shape[0])
     for order in range(1, 20):
-        total = total + term
-        term = np.dot(small, term) * (-step / (order + 1))
-    power = np.eye(size) - np.dot(small, total)
-    for _ in range(halvings):
-        total = total + np.dot(power, total)
-        power = np.dot(power, power)
-    return total, power
+        following[:] = 0.0
+        add_product(following, generator, term)
+        for i in range(term.shape[0]):
+            for j in range(term.shape[1]):
+                term[i, j] = following[i, j] * (step / order)
+                total[i, j] += term[i, j]
+    for i in range(term.shape[0]):
+        for j in range(term.shape[1]):
+            generator[i, j] = total[i, j]
+    return halvings
 
 
 @jit
 def _small_function(hessenberg, size, method, duration):  # type: ignore[no-untyped-def]
-    """Return the first columns of the summed and of the final power of the leading block, each (size,)."""
-    block = np.ascontiguousarray(hessenberg[:size, :size])
+    """Return M_T·e and B^T·e of the leading block, e the first unit vector, as columns 0 and 1 of an array.
+
+    Both are columns of the power of one larger matrix: [[B, e], [0, 1]]^T = [[B^T, Σ_{t<T} B^t e], [0, 1]], and of
+    e^{t[[-C, e], [0, 0]]} for the flow.
+    """
+    # Whole vectors: a remainder column by column would cost more than the rest.
+    padded = (size + _LANES) // _LANES * _LANES
+    matrix, vectors = np.zeros((padded, padded)), np.zeros((padded, _LANES))
+    for i in range(size):
+        for j in range(size):
+            matrix[i, j] = -hessenberg[j, i]
+    matrix[0, size] = 1.0
+    vectors[size, 0] = 1.0
+    vectors[0, 1] = 1.0
     if method == FLOW:
-        total, power = _continuous_powers(block, duration)
-    else:
-        total, power = _discrete_powers(block, np.int64(duration))
-    return total[:, 0].copy(), power[:, 0].copy()
+        halvings = _flow_step(matrix, duration)
+        return _raised(matrix, halvings, vectors, 1)
+    for i in range(size + 1):
+        matrix[i, i] += 1.0
+    return _raised(matrix, 0, vectors, np.int64(duration))
+
+
+@vectorised
+def _subtract(vector, factor, direction):  # type: ignore[no-untyped-def]
+    """Subtract factor·direction from ``vector``."""
+    for i in range(vector.size):
+        vector[i] = fma(-factor, direction[i], vector[i])
 
 
 @jit
-def _next_direction(scaled, method, basis, hessenberg, size):  # type: ignore[no-untyped-def]
-    """Add one Arnoldi vector (orthogonalised twice); return the norm of what is new in it and of what it came from."""
-    vector = _apply(scaled, method, basis[size - 1])
+def _next_direction(basis, hessenberg, size, vector):  # type: ignore[no-untyped-def]
+    """Orthogonalise ``vector`` (twice) and add it; return the norm of what is new in it and of what it came from.
+
+    Column size - 1 of the Hessenberg matrix is row size - 1 of ``hessenberg``.
+    """
     before = np.sqrt(np.dot(vector, vector))
+    column = hessenberg[size - 1]
+    column[:] = 0.0
     for _ in range(2):
         overlap = np.dot(basis[:size], vector)
-        hessenberg[:size, size - 1] += overlap
-        vector -= np.dot(overlap, basis[:size])
+        for i in range(size):
+            column[i] += overlap[i]
+            _subtract(vector, overlap[i], basis[i])
     after = np.sqrt(np.dot(vector, vector))
-    hessenberg[size, size - 1] = after
-    if after > 0.0:
-        basis[size] = vector / after
+    column[size] = after
+    scale = 1.0 / after if after > 0.0 else 0.0
+    for i in range(vector.size):
+        basis[size, i] = vector[i] * scale
     return after, before
 
 
 @jit
-def dual_solution(kernel, target, rate, method, duration):  # type: ignore[no-untyped-def]
-    """Return α = M_T·target and the final residual B^T·target, each (n,).
+def _left_out(powers, earlier, size, weight):  # type: ignore[no-untyped-def]
+    """Return by how much the solution, column 0 of ``powers``, may be off, and its length.
+
+    What a basis leaves out enters as if each step made an error of |last norm|·|last component|, ``weight`` being steps
+    times that norm; but no more than the solution has moved since the ``earlier`` basis.
+    """
+    length = moved = 0.0
+    for i in range(size):
+        length += powers[i, 0] ** 2
+        before = earlier[i, 0] if i < earlier.shape[0] else 0.0
+        moved += (powers[i, 0] - before) ** 2
+    return min(weight * np.abs(powers[size - 1, 0]), np.sqrt(moved)), np.sqrt(length)
+
+
+@jit
+def solve(kernel, target, rate, method, duration, first_check):  # type: ignore[no-untyped-def]
+    """Return α = M_T·target, the final residual B^T·target, each (n,), and the size of the basis that it took.
 
     Parameters: the Gram matrix ``kernel`` (n, n) of normalised features; ``rate`` the factor η (full batch, flow) or γ
-    (per-sample) in front of it; ``method`` one of GD, SGD, FLOW; ``duration`` the number of steps (or the flow time).
+    (per-sample) in front of it; ``method`` one of GD, SGD, FLOW; ``duration`` the number of steps (or the flow time);
+    ``first_check`` the size at which to look first whether the basis is large enough, 0 if one has no idea.
     """
     n = target.size
     norm = np.sqrt(np.dot(target, target))
     if norm == 0.0 or duration == 0.0:
-        return np.zeros(n), target.copy()
-    scaled = rate * kernel
-    basis = np.zeros((n + 1, n))
-    hessenberg = np.zeros((n + 1, n))
-    basis[0] = target / norm
-    summed = np.zeros(n)
-    final = np.zeros(n)
+        return np.zeros(n), target.copy(), 0
+    basis, hessenberg = np.empty((n + 1, n)), np.empty((n, n + 1))
+    vector, duals = np.empty((1, n)), np.empty((1, n))
+    for i in range(n):
+        basis[0, i] = target[i] / norm
+    powers = np.zeros((1, 2))
     size = 0
-    check = min(_FIRST_CHECK if method != SGD else 2 * _FIRST_CHECK, n)
-    while size < n:
+    usual = _FIRST_CHECK if method != SGD else 2 * _FIRST_CHECK
+    check = min(first_check if first_check > 0 else usual, n)
+    while True:
+        _apply(kernel, rate, method, basis[size : size + 1], vector, duals)
         size += 1
-        after, before = _next_direction(scaled, method, basis, hessenberg, size)
+        after, before = _next_direction(basis, hessenberg, size, vector[0])
         closed = size == n or after <= 1e-15 * before
         if not closed and size < check:
             continue
-        total, power = _small_function(hessenberg, size, method, duration)
-        new_summed = norm * np.dot(total, basis[:size])
-        new_final = norm * np.dot(power, basis[:size])
-        change = max(np.max(np.abs(new_summed - summed)) / np.max(np.abs(new_summed)), 0.0)
-        drift = np.max(np.abs(new_final - final)) / max(np.max(np.abs(new_final)), np.max(np.abs(target)) * 1e-3)
-        summed, final = new_summed, new_final
-        # A NaN here means overflow: more directions cannot help, and the caller sees non-finite numbers.
-        if closed or max(change, drift) <= _TOLERANCE or not np.isfinite(change + drift):
+        earlier = powers
+        powers = _small_function(hessenberg, size, method, duration)
+        error, length = _left_out(powers, earlier, size, duration * after)
+        # Not finite means overflow: more directions cannot help, and the caller sees it.
+        if closed or error <= _TOLERANCE * length or not np.isfinite(length):
             break
-        check = min(size + max(4, size // 3), n)
-    if method == SGD:
-        solve_unit_lower(scaled, summed)
-    return rate * summed, final
+        check = min(size + _NEXT_CHECK, n)
+    residual = np.dot(powers[:size, 1].copy(), basis[:size])
+    summed = np.dot(powers[:size, 0].copy(), basis[:size]).reshape((1, n))
+    _apply(kernel, rate, method, summed, vector, duals)
+    for i in range(n):
+        duals[0, i] *= norm
+        residual[i] *= norm
+    return duals[0], residual, size
+
+
+@jit
+def dual_solution(kernel, target, rate, method, duration):  # type: ignore[no-untyped-def]
+    """Return α = M_T·target and the final residual B^T·target, each (n,); see ``solve``."""
+    solution, residual, _ = solve(kernel, target, rate, method, duration, 0)
+    return solution, residual

@@ -71,3 +71,36 @@ def test_zero_time_and_zero_target_change_nothing():
         alpha, residual = training.dual_solution(kernel, target, 0.01, training.SGD, duration)
         assert not alpha.any()
         assert (residual == target).all()
+
+
+@pytest.mark.parametrize("method", ["gd", "sgd"])
+def test_growth_is_seen_however_late_the_unstable_direction_is(method):
+    """On a spectrum that falls slowly a small basis knows of no instability at all; the matrix power does."""
+    generator = np.random.default_rng(8)
+    features, y = generator.normal(size=(70, 60)), generator.normal(size=60)
+    kernel = features.T @ features
+    top = np.linalg.eigvalsh(kernel)[-1]
+    for factor in (0.02, 0.3, 1.9, 2.001, 2.02, 2.1, 4.0):
+        rate = factor / top
+        lower = np.eye(60) + rate * np.tril(kernel, -1) if method == "sgd" else np.eye(60)
+        step = np.eye(60) - rate * kernel @ np.linalg.inv(lower)
+        expected = np.linalg.matrix_power(step, 300) @ y
+        for first_check in (0, 8, 60):
+            _, residual, _ = training.solve(kernel, y, rate, training.METHODS[method], 300.0, first_check)
+            assert np.abs(residual - expected).max() <= 1e-11 * max(np.abs(expected).max(), np.abs(y).max())
+
+
+@pytest.mark.parametrize("units", [60, 400])
+@pytest.mark.parametrize("method", ["gd", "sgd"])
+def test_training_keeps_twelve_digits(method, units):
+    """With as many steps as the experiment of the paper: 2e-12 of step-by-step training, whatever size of basis it takes."""
+    features, y = problem(9, units, 60)
+    weights = np.random.default_rng(3).normal(size=units)
+    top = np.linalg.eigvalsh(features.T @ features)[-1]
+    for factor in (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 1.5):
+        rate = factor / top
+        learning_rate = rate * (60 if method == "gd" else 1) / 2
+        expected = primal.train(features, y, weights, method=method, learning_rate=learning_rate, steps=1000)
+        rule = training.METHODS[method]
+        alpha, _ = training.dual_solution(features.T @ features, y - features.T @ weights, rate, rule, 1000.0)
+        assert np.abs(weights + features @ alpha - expected).max() <= 2e-12 * np.abs(expected).max()
