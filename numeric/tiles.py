@@ -34,7 +34,7 @@ class _Tile:
         self.builder, self.rows, self.vectors, self.lanes = builder, rows, vectors, lanes
         self.integer, self.double = ir.IntType(64), ir.DoubleType()
         self.element = ir.VectorType(self.double, lanes)
-        self.fused = cgutils.get_or_insert_function(
+        self.fused = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
             builder.module, ir.FunctionType(self.element, [self.element] * 3), f"llvm.fma.v{lanes}f64"
         )
 
@@ -223,7 +223,7 @@ def _nonzero(features, column, offsets):  # type: ignore[no-untyped-def]
     for row in range(features.shape[0]):
         offsets[count] = step * row
         # The last columns, if fewer, are not looked at.
-        count += _any_nonzero(place + step * row) if whole else 1
+        count += _any_nonzero(place + step * row) if whole else 1  # type: ignore[call-arg]
     return count
 
 
