@@ -34,9 +34,8 @@ class _Tile:
         self.builder, self.rows, self.vectors, self.lanes = builder, rows, vectors, lanes
         self.integer, self.double = ir.IntType(64), ir.DoubleType()
         self.element = ir.VectorType(self.double, lanes)
-        self.fused = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
-            builder.module, ir.FunctionType(self.element, [self.element] * 3), f"llvm.fma.v{lanes}f64"
-        )
+        insert: Any = cgutils.get_or_insert_function
+        self.fused = insert(builder.module, ir.FunctionType(self.element, [self.element] * 3), f"llvm.fma.v{lanes}f64")
 
     def moved(self, address: Any, elements: Any) -> Any:
         """Return the address some elements on."""

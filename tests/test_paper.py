@@ -403,3 +403,10 @@ def test_derive_prints_code_and_remapped_latex(call, tmp_path):
     code, out, err = call("derive", "nngp.recursion", "--code", "python")
     assert (code, err) == (0, "")
     assert out.startswith("def nngp_recursion(sigma_w, sigma_b, a_l, E_sigma):")
+
+
+def test_every_work_has_what_a_bibliography_needs():
+    text = (Path(__file__).parent.parent / "symbolic" / "references.bib").read_text(encoding="utf-8")
+    keys = re.findall(r"^@\w+\{(\w+),", text, re.MULTILINE)
+    assert len(keys) > 20
+    assert bibliography(keys).count(r"\bibitem") == len(keys)
