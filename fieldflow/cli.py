@@ -47,10 +47,17 @@ def main() -> None:
         sys.exit(_complain(str(error), BAD_INPUT))
     except _UsageError as error:
         sys.exit(_complain(str(error.format_message() if hasattr(error, "format_message") else error), BAD_INPUT))
+    except _Told:
+        sys.exit(INTERRUPTED)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
+    if code == INTERRUPTED:  # typer turns Ctrl-C inside a command into this code
         _say_interrupted()
     sys.exit(code or 0)
+
+
+class _Told(Exception):
+    """Ctrl-C was answered already, with what is left behind."""
 
 
 def _say_interrupted(left: str = "") -> None:
@@ -193,7 +200,7 @@ def _saved(
         _leave_at_once(place.left())
     except KeyboardInterrupt:
         _say_interrupted(place.left())
-        raise typer.Exit(INTERRUPTED) from None
+        raise _Told from None
     return result
 
 
@@ -230,6 +237,8 @@ def _verify_all(out: Path, *, seed: int | None, threads: int | None, quick: bool
     codes = {}
     for name in SHIPPED:
         code = child.verify_in_child(name, out / name, seed=seed, threads=threads, quick=quick, quiet=quiet)
+        if code == INTERRUPTED:
+            raise _Told
         if code not in (0, 1):
             return code
         codes[name] = code

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from fractions import Fraction
+from numbers import Integral
 
 from fieldflow.symbolic.errors import BadInput
 
@@ -36,9 +37,9 @@ def check(order: object, odd: bool, counting: object) -> int:
         raise BadInput(f"counting: expected one of {', '.join(COUNTINGS)}, got {counting!r}")
     largest = LARGEST[odd] if counting == "trained" or not odd else 2
     kind = "with" if odd else "without"
-    if isinstance(order, bool) or not isinstance(order, int) or not 1 <= order <= largest:
+    if isinstance(order, bool) or not isinstance(order, Integral) or not 1 <= order <= largest:
         raise BadInput(f"order: expected an integer from 1 to {largest} ({kind} odd cumulants), got {order!r}")
-    return order
+    return int(order)
 
 
 def degrees(order: Fraction, orders: dict[int, Fraction]) -> Iterator[tuple[int, ...]]:
