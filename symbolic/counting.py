@@ -37,7 +37,7 @@ def check(order: object, odd: bool, counting: object) -> int:
         raise BadInput(f"counting: expected one of {', '.join(COUNTINGS)}, got {counting!r}")
     largest = LARGEST[odd] if counting == "trained" or not odd else 2
     kind = "with" if odd else "without"
-    if isinstance(order, bool) or not isinstance(order, Integral) or not 1 <= order <= largest:
+    if isinstance(order, bool) or not isinstance(order, Integral) or not 1 <= int(order) <= largest:
         raise BadInput(f"order: expected an integer from 1 to {largest} ({kind} odd cumulants), got {order!r}")
     return int(order)
 
