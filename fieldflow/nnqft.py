@@ -38,6 +38,10 @@ _ACCURACY = {1: 1e-10, 2: 1e-8, 3: 1e-6}
 """Relative to the largest tuple; where y is opposite to an input, a ReLU kernel has a kink in its third derivative."""
 
 
+_SLAB = 2**17
+"""Points of the box at which the kernel is taken at a time."""
+
+
 @dataclass(frozen=True)
 class NNQFT:
     """One of the three networks at initialisation, at its inputs.
@@ -172,10 +176,18 @@ class NNQFT:
         return half
 
     def _vertex(self, points: Any, box: float, nodes: int, power: int) -> Array:
-        y, weights = _grid(self.d, box, nodes, 1.0 / self.sigma_w)
-        weights = weights * (np.linalg.norm(y, axis=1) / box) ** power
-        columns = self.kernel(self.points, y)
-        return np.array([np.prod(columns[index], axis=0) @ weights for index in points])
+        """Return the integrals with one rule, slab by slab of the first axis: in d = 3 the grid has millions of points."""
+        first, first_weights = _grid(1, box, nodes, 1.0 / self.sigma_w)
+        rest, rest_weights = _grid(self.d - 1, box, nodes, 1.0 / self.sigma_w)
+        depth = max(1, _SLAB // len(rest))
+        total = np.zeros(len(points))
+        for start in range(0, len(first), depth):
+            slab, slab_weights = first[start : start + depth], first_weights[start : start + depth]
+            y = np.column_stack([np.repeat(slab, len(rest), axis=0), np.tile(rest, (len(slab), 1))])
+            weights = np.outer(slab_weights, rest_weights).reshape(-1) * (np.linalg.norm(y, axis=1) / box) ** power
+            columns = self.kernel(self.points, y)
+            total += np.array([np.prod(columns[index], axis=0) @ weights for index in points])
+        return total
 
     def coupling(self, width: int, box: float) -> Array:
         """Return λ_4 of all sorted 4-tuples at width N in the box, (tuples,): ``nnqft.lambda`` with exact correlators."""
