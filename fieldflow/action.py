@@ -61,6 +61,7 @@ def couplings(
     >>> round(float(g[2]), 3), round(float(g[4]), 3)
     (0.03, -0.005)
     """
+    _fits_already(cumulants.get(2) if isinstance(cumulants, Mapping) else None, order)
     given = _tensors("cumulants", cumulants, first=1)
     odd = any(n % 2 for n in given if n > 1)
     counting = _counting(counting, odd)
@@ -111,6 +112,7 @@ def correlators(
     >>> round(float(G[2]), 4), round(float(G[4]), 4)
     (1.0, 0.012)
     """
+    _fits_already(G2, order)
     given = _tensors("couplings", couplings, first=1)
     odd = any(r % 2 for r in given)
     counting = _counting(counting, odd)
@@ -120,7 +122,11 @@ def correlators(
     line = propagator("G2", _tensors("G2", {2: G2}, first=2)[2], 0.0)
     size = len(line)
     _fits(size, order)
-    _size({0: line, **given})
+    if any(len(tensor) != size for tensor in given.values()):
+        raise BadInput(
+            f"couplings: expected tensors on the {size} points of G2, got sizes "
+            + ", ".join(f"{rank}: {len(tensor)}" for rank, tensor in sorted(given.items()))
+        )
     vertices = {r: -float(factorial(r)) * given[r] for r in needed}
     found = {}
     for legs in range(1 if odd else 2, forward_rules.largest_legs(order) + 1, 1 if odd else 2):
@@ -160,7 +166,8 @@ def propagator(name: str, matrix: Array, regulator: float) -> Array:
 def _tensors(name: str, given: Any, first: int) -> dict[int, Array]:
     """Return the tensors by rank, each fully symmetric; numbers become tensors on one point."""
     if not isinstance(given, Mapping) or not given:
-        raise BadInput(f"{name}: expected a mapping like {{2: G2, 4: G4}}, got {type(given).__name__}")
+        found_instead = "an empty one" if isinstance(given, Mapping) else type(given).__name__
+        raise BadInput(f"{name}: expected a mapping of ranks to tensors like {{2: …, 4: …}}, got {found_instead}")
     found = {}
     for rank, value in given.items():
         label = f"{name}[{rank!r}]"
@@ -200,6 +207,12 @@ def _size(tensors: Mapping[int, Array]) -> int:
 def _fits(size: int, order: int) -> None:
     rank = inverse_rules.largest_legs(order)
     memory.require(8 * 3 * size**rank, f"tensors of rank {rank} on {size} mesh points")
+
+
+def _fits_already(matrix: Any, order: Any) -> None:
+    """Refuse what cannot fit before any tensor is looked at; what is not a matrix and an order is left to their own checks."""
+    if isinstance(matrix, np.ndarray) and matrix.ndim == 2 and isinstance(order, (int, np.integer)) and 1 <= order <= 4:
+        _fits(len(matrix), int(order))
 
 
 def _returned(total: Any, size: int, legs: int, cumulants: Mapping[int, Any]) -> Array:

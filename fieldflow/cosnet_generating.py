@@ -22,6 +22,9 @@ _LEVELS = 4
 _MOST = 2e8
 """Momenta times sets of sources that are evaluated at most."""
 
+_WAVES = 1e5
+"""Radians of the longest wave: a few seconds in one dimension."""
+
 _FAR = 45.0
 """e^{-45} of the largest integrand is where the Gaussian regulator has cut it off."""
 
@@ -52,6 +55,11 @@ def _average(neuron: Neuron, width: float, points: Array, sources: Array) -> Arr
     decay = neuron.d if neuron.mass > 0.0 else neuron.d - 2.0 * (neuron.alpha + 1.0)
     before: Array = np.full(len(sources), np.nan)
     gap = np.inf
+    if top * spread > _WAVES:
+        raise NoClosedForm(
+            f"points: W needs waves of {top * spread:.1e} radians to be resolved, more than {_WAVES:.0e}; expected points closer "
+            "together or a smaller radius"
+        )
     for level in range(_LEVELS):
         edges = panel_edges(top, neuron.mass, decay, spread, level)
         every, most = rule_size(neuron.d, r, edges, spread, level)

@@ -59,7 +59,7 @@ class Diagram:
 
     def tikz(self, *, scale: float = 0.6) -> str:
         """Return the drawing as a ``tikzpicture`` environment, vertices at coordinates; needs the tikz package only."""
-        return tikz(self.graph, scale=scale)
+        return tikz(self.graph, scale=inputs.real("scale", scale, minimum=0.0, strict=True))
 
     def draw(self, ax: Axes | None = None) -> Axes:
         """Draw the diagram with matplotlib, on ``ax`` or on a figure of its own (``draw().figure``)."""

@@ -143,8 +143,8 @@ class NNQFT:
         return wick_sum(self.propagator(), sorted_tuples(len(self.points), n))
 
     def deviation(self, n: int, width: int) -> Array:
-        """Return m_n = (G - G_GP)/G_GP of all sorted n-tuples, (tuples,)."""
-        limit = self.gaussian(n)
+        """Return m_n = (G - G_GP)/G_GP of all sorted n-tuples, (tuples,); BadInput where G_GP vanishes."""
+        limit = self._nonzero("the free n-point function", self.gaussian(n), n)
         return self.exact(n, width) / limit - 1.0
 
     def vertex(self, n: int, box: float, power: int = 0) -> Array:
@@ -190,18 +190,31 @@ class NNQFT:
         return total
 
     def coupling(self, width: int, box: float) -> Array:
-        """Return λ_4 of all sorted 4-tuples at width N in the box, (tuples,): ``nnqft.lambda`` with exact correlators."""
-        found: Array = compiled("nnqft.lambda")(self.exact(4, width), self.gaussian(4), self.vertex(4, box))
+        """Return λ_4 of all sorted 4-tuples at width N in the box, (tuples,): ``nnqft.lambda`` with exact correlators.
+
+        BadInput where the integral over the box vanishes, a pole of λ_4: tuples of ReLU units without biases that no y reaches.
+        """
+        volume = self._nonzero("the integral over the box", self.vertex(4, box), 4)
+        found: Array = compiled("nnqft.lambda")(self.exact(4, width), self.gaussian(4), volume)
         return found
+
+    def _nonzero(self, what: str, values: Array, n: int) -> Array:
+        """Return the values of all sorted n-tuples; BadInput naming the first tuple where they vanish."""
+        zero = np.flatnonzero(np.abs(values) <= 1e-14 * np.max(np.abs(values)))
+        if len(zero):
+            tuple_ = sorted_tuples(len(self.points), n)[zero[0]].tolist()
+            raise BadInput(f"points: {what} vanishes for the points {tuple_}; expected inputs for which it does not")
+        return values
 
     def sextic(self, width: int, box: float) -> Array:
         """Return κ of all sorted 6-tuples at width N in the box, (tuples,): ``nnqft.kappa`` with λ(x_1 … x_4) as it is."""
-        found: Array = compiled("nnqft.kappa")(self.exact(6, width), self.six_point(width, box), self.vertex(6, box))
+        volume = self._nonzero("the integral over the box", self.vertex(6, box), 6)
+        found: Array = compiled("nnqft.kappa")(self.exact(6, width), self.six_point(width, box), volume)
         return found
 
     def beta(self, width: int, box: float) -> Array:
         """Return β = ∂λ/∂ log L of all sorted 4-tuples, (tuples,): ``nnqft.beta`` with the surface of the box exactly."""
-        running = self.box_slope(box) / self.vertex(4, box)
+        running = self.box_slope(box) / self._nonzero("the integral over the box", self.vertex(4, box), 4)
         found: Array = compiled("nnqft.beta")(self.coupling(width, box), running)
         return found
 

@@ -17,7 +17,9 @@ def sorted_tuples(size: int, rank: int) -> NDArray[np.int64]:
     >>> sorted_tuples(2, 2).tolist()
     [[0, 0], [0, 1], [1, 1]]
     """
-    found = np.array(list(combinations_with_replacement(range(size), rank)), dtype=np.int64).reshape(-1, rank)
+    found = np.array(list(combinations_with_replacement(range(size), rank)), dtype=np.int64).reshape(
+        entries(size, rank), rank
+    )
     found.setflags(write=False)
     return found
 

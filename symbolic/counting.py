@@ -33,6 +33,8 @@ def coupling_order(r: int, counting: str) -> Fraction:
 
 def check(order: object, odd: bool, counting: object) -> int:
     """Return the order; BadInput if it is no integer from 1 to what is offered, or the counting is unknown."""
+    if not isinstance(odd, bool):
+        raise BadInput(f"odd: expected True or False, got {odd!r}")
     if counting not in COUNTINGS:
         raise BadInput(f"counting: expected one of {', '.join(COUNTINGS)}, got {counting!r}")
     largest = LARGEST[odd] if counting == "trained" or not odd else 2

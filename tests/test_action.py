@@ -185,3 +185,15 @@ def test_draw_returns_axes(tmp_path):
     axes = ff.diagrams(legs=4, order=2)[-1].draw()
     axes.figure.savefig(tmp_path / "bubble.png")
     assert (tmp_path / "bubble.png").stat().st_size > 1000
+
+
+def test_size_comes_before_any_tensor_is_read():
+    wide = np.broadcast_to(0.0, (60,) * 6)  # 348 GiB if it were copied
+    with pytest.raises(BadInput, match="tensors of rank 6 on 60 mesh points"):
+        ff.couplings({2: np.eye(60), 4: np.zeros((60,) * 4), 6: wide}, order=2)
+
+
+@pytest.mark.parametrize("call", [lambda: ff.couplings({}), lambda: ff.correlators(1.0, {})])
+def test_empty_mappings(call):
+    with pytest.raises(BadInput, match="got an empty one"):
+        call()

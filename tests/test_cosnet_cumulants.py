@@ -448,3 +448,8 @@ def test_what_has_no_answer_is_refused(keys, call, message):
         call(net)
     assert type(caught.value).__module__.startswith("fieldflow")
     assert "\n" not in str(caught.value)
+
+
+def test_points_too_far_apart_for_w_are_refused_at_once():
+    with pytest.raises(ff.errors.NoClosedForm, match="points: W needs waves of"):
+        ff.CosNet(d=1, radius=3.0, mass=1.0, width=5).generating_functional([[0.0], [1e12]], [1.0, 1.0])

@@ -328,3 +328,15 @@ def test_a_quadrature_that_does_not_converge_says_so():
     net = ff.MLP(2, widths=(3,), activation="tanh", sigma_w=60.0, sigma_b=60.0)
     with pytest.warns(InaccurateResult, match="tanh: quadrature of products of 2 factors"):
         ff.connected(net, PLANE[:3], 2)
+
+
+@pytest.mark.parametrize("activation", ["erf", "tanh", "relu", "cos"])
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+def test_every_order_of_fixed_weights(activation, n):
+    """Cumulants of N equal units: N^{1-n/2} times those of one; rank 1 needs the average of a single unit."""
+    one, five = (
+        ff.connected(ff.MLP(1, widths=(width,), activation=activation, sigma_b=0.7), [[0.5], [1.0]], n, readout="fixed")
+        for width in (1, 5)
+    )
+    bias = 0.7**2 if n == 2 else 0.0  # of the read-out, which does not scale
+    np.testing.assert_allclose(five - bias, 5.0 ** (1 - n / 2) * (one - bias), rtol=1e-12, atol=1e-15)

@@ -242,3 +242,11 @@ def test_bad_files(tmp_path, old, new, says):
     path.write_text(text.replace(old, new))
     with pytest.raises(BadInput, match=says):
         load_experiment(path)
+
+
+@pytest.mark.parametrize("name", ["deviation", "coupling", "beta"])
+def test_tuples_without_a_coupling_are_named(name):
+    theory = NNQFT("relu", [[-0.5], [0.5]])
+    arguments = (4, 5) if name == "deviation" else (5, 1.0)
+    with pytest.raises(BadInput, match=r"points: .* vanishes for the points \[0, (0, 0, 1|0, 1, 1|1, 1, 1)\]"):
+        getattr(theory, name)(*arguments)

@@ -128,16 +128,15 @@ def plain_family(label: str, scan: Scan, n: int, plain: Mapping[int, Estimate], 
     source = Source(f"{label}/m{n}-plain", ASYMPTOTIC, EQUATION, derive(f"cumulants.moment{n}").digest)
     own = Scan(scan.label, scan.theory, tuple(plain), scan.members, {w: {n: e} for w, e in plain.items()}, {})
     statistic, dof, shifts = joined(own, n, {"infinite width": dict.fromkeys(plain, scan.limit[n])})
-    rows = []
+    rows, worst = [], max(tails.values())
     for width, found in plain.items():
         exact = float(np.mean(scan.exact[width, n] / scan.limit[n])) - 1.0
         measured = float(np.mean(found.packed / scan.limit[n])) - 1.0
         error = float(np.linalg.norm(np.mean(found.loading / scan.limit[n], axis=1)))
         name = f"m_{n} by plain sampling (Pareto k = {tails[width]:.2f})"
         # An error bar that cannot be trusted refutes nothing.
-        p_value = 1.0 if tails[width] > _RELIABLE else None
+        p_value = 1.0 if worst > _RELIABLE else None
         rows.append(row(source, name, exact, measured, error, scan.members, control=0.0, p_value=p_value, width=width))
-    worst = max(tails.values())
     # Beyond k̂ = 0.7 a mean and its error are not to be trusted at this sample size: no power, whatever the shift says.
     powerless = {name: 0.0 if worst > _RELIABLE else shift for name, shift in shifts.items()}
     return Family(source.family, ASYMPTOTIC, False, statistic, dof, 1.0 if worst > _RELIABLE else chi2_p(statistic, dof),
