@@ -52,7 +52,7 @@ _LOG = logging.getLogger("fieldflow.shards")
 
 
 class Record(Protocol):
-    """A NamedTuple of arrays with the members first."""
+    """A NamedTuple of arrays; the first has one row for each member."""
 
     def _asdict(self) -> dict[str, Any]: ...
 
@@ -251,6 +251,6 @@ def _unpacked(content: bytes, members: int, kind: Callable[..., T]) -> T:
     """Return the record in the bytes of a shard; ValueError or TypeError if it is not one of ``kind`` with ``members``."""
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         record = kind(**dict(arrays))
-    if any(len(column) != members for column in record._asdict().values()):
+    if len(next(iter(record._asdict().values()))) != members:
         raise ValueError(f"expected {members} members")
     return record
