@@ -4,9 +4,7 @@ Memory does not grow with the number of networks: only sums of monomials over gr
 """
 
 import math
-from contextlib import ExitStack
 from threading import local
-from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -19,13 +17,12 @@ from fieldflow.memory import require
 from fieldflow.network import MLP
 from fieldflow.numeric import dyadic, moments, npoint
 from fieldflow.numeric.rng import ACROSS
-from fieldflow.progress import Bars
+from fieldflow.progress import LateBar
 from fieldflow.workers import checked_threads, in_order
 
 _POINTS = 16
 _FEWEST_BLOCKS = 32
 _SMALLEST_BLOCK = 4
-_QUIET_SECONDS = 2.0
 
 
 def _checked_orders(orders: Any) -> tuple[int, ...]:
@@ -169,7 +166,7 @@ def _network_tree(
         npoint.network_sums(layer, activation, np.uint64(seed), ends, block, plan, given_hidden, own.room, stack, stop)
         return ends[1] - start, stack[-1].copy()
 
-    with _LateBars(progress, members[1] - members[0]) as bars:
+    with LateBar(progress, members[1] - members[0]) as bars:
         sums = in_order(work, nodes, threads=threads, progress=lambda node: bars.advance(block << node[0]))
     return dyadic.tree_of(dict(zip(nodes, sums, strict=True)))
 
@@ -236,27 +233,3 @@ def _finite(found: Correlators) -> Correlators:
     if not np.all(np.isfinite(found.tree.sums)):
         raise BadInput(f"orders: products of up to {found.highest} outputs are not finite numbers")
     return found
-
-
-class _LateBars:
-    """A progress bar that appears after a while; a quick run draws nothing."""
-
-    def __init__(self, wanted: bool, members: int) -> None:
-        self._wanted, self._members, self._done = wanted, members, 0
-        self._start = monotonic()
-        self._stack = ExitStack()
-        self._bars: Bars | None = None
-
-    def __enter__(self) -> "_LateBars":
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._stack.close()
-
-    def advance(self, members: int) -> None:
-        """Count members that are done."""
-        self._done = min(self._done + members, self._members)
-        if self._bars is None and self._wanted and monotonic() - self._start > _QUIET_SECONDS:
-            self._bars = self._stack.enter_context(Bars())
-        if self._bars is not None:
-            self._bars.update("networks", self._done, self._members)

@@ -14,9 +14,23 @@ from fieldflow.errors import BadInput
 from fieldflow.keeper import Keeper
 from fieldflow.picture import Picture, Tabular
 from fieldflow.schema import Count, Judging, Label, Section, Seed, Text
+from fieldflow.verdict import Standing
 
-Report = Callable[[str, int, int], None]
-"""Called as report(stage, done, total)."""
+
+@dataclass(frozen=True)
+class Report:
+    """Who is told how far a run is, as report(stage, done, total), and how a comparison stands in the middle of it.
+
+    >>> Report(progress=print)("sample", 64, 600)
+    sample 64 600
+    """
+
+    progress: Callable[[str, int, int], None] = lambda *_: None
+    standing: Callable[[Standing], None] = lambda _: None
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Tell how far a stage is."""
+        self.progress(stage, done, total)
 
 
 @dataclass(frozen=True)
