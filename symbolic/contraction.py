@@ -50,9 +50,14 @@ class Contraction(sp.Expr):
         """Number of ways to give the external points to the vertices."""
         return factorial(self.graph.external) // prod(map(factorial, self.graph.legs))
 
+    @property
+    def tensors(self) -> dict[int, Any]:
+        """The n of each G_c^{(n)} in it, 2 included, with the symbol (or the number put for it)."""
+        return dict(zip(sorted({2, *self.graph.degrees}), self.args[1:], strict=True))
+
     def doit(self, **hints: Any) -> sp.Expr:
         """Return the value at one mesh point: ∏ G_n/G_2^n · G_2 per line."""
-        tensors = dict(zip(sorted({2, *self.graph.degrees}), self.args[1:], strict=True))
+        tensors = self.tensors
         own = tensors[2]
         return sp.Mul(*(tensors[n] / own**n for n in self.graph.degrees), own ** len(self.graph.edges))
 

@@ -110,6 +110,30 @@ def test_couplings_are_those_of_the_formula():
         )
 
 
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ((np.eye(3), np.zeros((3,) * 4), np.zeros((3,) * 6)), "G2"),
+        ((1.3, np.zeros((2,) * 4), -0.004), "G4"),
+        ((1.3, 0.02, np.zeros((2,) * 6)), "G6"),
+    ],
+)
+def test_the_formula_of_one_point_refuses_tensors(values, name):
+    compiled = ff.coupling_formula(legs=4, order=2).compile()
+    with pytest.raises(BadInput, match=rf"{name}: expected numbers at one mesh point, got shape .*fieldflow\.couplings"):
+        compiled(*values)
+    assert "one mesh point; for tensors on a mesh use fieldflow.couplings" in compiled.__doc__
+
+
+def test_the_formula_of_one_point_broadcasts_over_parameter_values():
+    compiled = ff.coupling_formula(legs=4, order=2).compile()
+    line, quartic = np.linspace(1.0, 2.0, 3), np.linspace(0.0, 0.1, 4)
+    grid = compiled(line[:, None], quartic, 0.0)
+    assert grid[2, 1] == compiled(line[2], quartic[1], 0.0)
+    # One point remains one point however many axes its tensors have.
+    assert compiled(np.full((1, 1), 2.0), np.full((1,) * 4, 0.1), 0.0).item() == compiled(2.0, 0.1, 0.0)
+
+
 def test_catalogue():
     assert {f"action.g{r}" for r in (1, 2, 3, 4, 6)} <= set(ff.catalog())
     assert ff.derive("action.g4").args == (
