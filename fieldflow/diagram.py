@@ -13,7 +13,8 @@ from fieldflow import inputs
 from fieldflow.symbolic import counting as orders
 from fieldflow.symbolic import inverse_rules
 from fieldflow.symbolic.contraction import Contraction
-from fieldflow.symbolic.diagram_layout import BLOB, layout, tikz
+from fieldflow.symbolic.diagram_clutter import BLOB
+from fieldflow.symbolic.diagram_layout import layout, tikz
 from fieldflow.symbolic.errors import BadInput
 from fieldflow.symbolic.inverse_rules import Term
 from fieldflow.symbolic.multigraph import Multigraph

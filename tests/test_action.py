@@ -120,7 +120,9 @@ def test_couplings_are_those_of_the_formula():
 )
 def test_the_formula_of_one_point_refuses_tensors(values, name):
     compiled = ff.coupling_formula(legs=4, order=2).compile()
-    with pytest.raises(BadInput, match=rf"{name}: expected numbers at one mesh point, got shape .*fieldflow\.couplings"):
+    with pytest.raises(
+        BadInput, match=rf"{name}: expected numbers at one mesh point, got shape .*fieldflow\.couplings"
+    ):
         compiled(*values)
     assert "one mesh point; for tensors on a mesh use fieldflow.couplings" in compiled.__doc__
 

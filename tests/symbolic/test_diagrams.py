@@ -14,7 +14,8 @@ from fieldflow.errors import BadInput
 from fieldflow.numeric.symmetric import sorted_tuples
 from fieldflow.symbolic.contraction import G2, Contraction, cumulant
 from fieldflow.symbolic.counting import LARGEST, cumulant_order
-from fieldflow.symbolic.diagram_layout import BLOB, layout, tikz
+from fieldflow.symbolic.diagram_clutter import BLOB, crossings, touches
+from fieldflow.symbolic.diagram_layout import layout, tikz
 from fieldflow.symbolic.inverse_rules import (
     action_terms,
     coupling_formula,
@@ -161,6 +162,30 @@ def test_drawings_keep_vertices_apart_and_legs_off_the_lines(order):
             tips = [tip for _, tip in drawn.legs]
             assert all(abs(a - b) > 0.15 for i, a in enumerate(tips) for b in tips[:i])
             assert all(abs(tip - place) > 2 * BLOB for tip in tips for place in places)
+
+
+@pytest.mark.parametrize(("order", "odd"), [(2, False), (3, False), (4, False), (3, True)])
+def test_lines_as_drawn_do_not_cross(order, odd):
+    crossing = []
+    for legs in range(0, 2 * order + 3, 1 if odd else 2):
+        for term in action_terms(legs, order, odd=odd, counting="trained" if odd else "iid"):
+            drawn = layout(term.graph)
+            strokes = [*drawn.lines, *drawn.legs]
+            assert not touches(strokes, drawn.vertices)
+            if crossings(strokes, drawn.vertices):
+                crossing.append(term.graph)
+    # Planar as it is, but its two double lines would need a third bend: the one drawing in which two lines cross.
+    hard = Multigraph((4,) * 4, (0,) * 4, ((0, 2, 1, 1), (2, 0, 1, 1), (1, 1, 0, 2), (1, 1, 2, 0)))
+    assert crossing == ([hard] if order == 4 else [])
+
+
+def test_crossings_are_counted():
+    """Negative control: two parallel lines that both bend into a triangle cross each other, and straight diagonals do."""
+    corners = (0j, 1.7 + 0j, 0.85 + 1.47j)
+    inner = [(corners[0], 0.5 + 1j, 1.2 + 1j, corners[1]), (corners[0], 1.2 + 0j, 1.4 + 0.6j, corners[2])]
+    assert crossings(inner, corners) == 1
+    assert crossings([(0j, 1 + 1j), (1 + 0j, 1j)], ()) == 1
+    assert touches([(0j, 2 + 0j)], [1 + 0.25j, 1 + 0.35j]) == 1
 
 
 def test_tikz_is_explicit():
