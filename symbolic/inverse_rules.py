@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache, partial
+from numbers import Integral
 from typing import Any
 
 import sympy as sp
@@ -74,6 +75,21 @@ def _action_terms(legs: int, order: int, odd: bool, counting: str) -> tuple[Term
 def largest_legs(order: int) -> int:
     """Return the largest r for which g_r has a diagram at N^{-order}: that of the single vertex G_c^{(r)}."""
     return 2 * order + 2
+
+
+def checked_legs(legs: object, order: int, *, odd: bool, fewest: int) -> int:
+    """Return the number of legs; BadInput unless g_legs can have a diagram at this (checked) order."""
+    most = largest_legs(order)
+    accepted = f"expected an integer from {fewest} to {most} at order {order}"
+    if isinstance(legs, bool) or not isinstance(legs, Integral) or legs < fewest:
+        raise BadInput(f"legs: {accepted}, got {legs!r}")
+    count = int(legs)
+    if count % 2 and not odd:
+        raise BadInput(f"legs: g_{count} vanishes without odd cumulants; give odd=True")
+    if count > most:
+        start = (count + 1) // 2 - 1
+        raise BadInput(f"legs: {accepted}, got {count}: diagrams with {count} legs start at order {start}")
+    return count
 
 
 @cache
@@ -143,12 +159,8 @@ def coupling_formula(legs: int, order: int, *, odd: bool = False, counting: str 
     >>> coupling_formula(4, 1).latex()
     'g_{4} = - \\frac{\\hat{G}^{(4)}_{1234}}{24}'
     """
-    check(order, odd, counting)
-    if isinstance(legs, bool) or not isinstance(legs, int) or not 1 <= legs <= largest_legs(order):
-        raise BadInput(f"legs: expected an integer from 1 to {largest_legs(order)} at order {order}, got {legs!r}")
-    if legs % 2 and not odd:
-        raise BadInput(f"legs: g_{legs} vanishes without odd cumulants; give odd=True")
-    return _coupling_formula(legs, order, odd, counting)
+    order = check(order, odd, counting)
+    return _coupling_formula(checked_legs(legs, order, odd=odd, fewest=1), order, odd, counting)
 
 
 @cache
