@@ -78,6 +78,7 @@ def _compiled(formula: Formula, names: list[str]) -> Callable[..., Any]:
     if any(isinstance(argument, sp.MatrixSymbol) for argument in formula.args):
         return _matrix_function(formula, names)
     expr = formula.expr if formula.numerical is None else formula.numerical
+    expr = expr.replace(lambda part: isinstance(part, Contraction), lambda part: part.doit())
     checked = _boundary(formula, names)
     if isinstance(expr, sp.Integral):
         return _quadrature_function(formula, expr, names, checked)

@@ -44,7 +44,7 @@ class Diagram:
     @property
     def expression(self) -> sp.Expr:
         """The term of g_r: weight times contraction, a number at one mesh point (``expression.doit()``)."""
-        return self.weight * Contraction.of(self.graph)
+        return self.weight * Contraction.of(self.graph, self.order)
 
     @property
     def weight(self) -> sp.Rational:

@@ -157,7 +157,7 @@ def coupling_formula(legs: int, order: int, *, odd: bool = False, counting: str 
         For an order beyond what is offered, or a coupling without a diagram.
 
     >>> coupling_formula(4, 1).latex()
-    'g_{4} = - \\frac{\\hat{G}^{(4)}_{1234}}{24}'
+    'g_{4} = - \\frac{1}{24} \\hat{G}^{(4)}_{1234}'
     """
     order = check(order, odd, counting)
     return _coupling_formula(checked_legs(legs, order, odd=odd, fewest=1), order, odd, counting)
@@ -166,7 +166,7 @@ def coupling_formula(legs: int, order: int, *, odd: bool = False, counting: str 
 @cache
 def _coupling_formula(legs: int, order: int, odd: bool, counting: str) -> Formula:
     terms = action_terms(legs, order, odd=odd, counting=counting)
-    expr = sp.Add(*(term.weight * Contraction.of(term.graph) for term in terms))
+    expr = sp.Add(*(term.weight * Contraction.of(term.graph, term.order) for term in terms))
     scalar = sp.Add(*(term.weight * Contraction.of(term.graph).doit() for term in terms))
     used = [2, *vertex_orders(order, odd=odd, counting=counting)]
     kind = f", {counting} counting" if odd else ""

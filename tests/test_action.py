@@ -136,6 +136,15 @@ def test_the_formula_of_one_point_broadcasts_over_parameter_values():
     assert compiled(np.full((1, 1), 2.0), np.full((1,) * 4, 0.1), 0.0).item() == compiled(2.0, 0.1, 0.0)
 
 
+def test_couplings_with_values_put_in_are_still_code():
+    formula = ff.coupling_formula(legs=4, order=2)
+    line = formula.args[0]
+    fixed = formula.subs({line: 2})
+    assert fixed.compile()(0.1, 0.2) == pytest.approx(formula.compile()(2.0, 0.1, 0.2), rel=1e-14)
+    assert "pow(G4, 2)" in fixed.code("c")
+    assert "-1/24*G4/G2^4" in formula.code("mathematica")
+
+
 def test_catalogue():
     assert {f"action.g{r}" for r in (1, 2, 3, 4, 6)} <= set(ff.catalog())
     assert ff.derive("action.g4").args == (

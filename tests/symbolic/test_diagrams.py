@@ -24,7 +24,10 @@ from fieldflow.symbolic.inverse_rules import (
     one_point_action,
     vertex_orders,
 )
+from fieldflow.symbolic.linebreak import LINE
+from fieldflow.symbolic.linewidth import width
 from fieldflow.symbolic.multigraph import Multigraph, connected_graphs
+from fieldflow.symbolic.printing import latex
 from oracles import wick
 
 VERTICES = [(0, (4,)), (2, (4,)), (4, (4,)), (2, (6,)), (4, (6,)), (2, (4, 4)), (4, (4, 4)), (6, (4, 4)), (1, (3,)), (3, (3,)),
@@ -148,6 +151,41 @@ def test_latex_names_every_leg_once():
         counts = Counter(indices.replace("'", "")) if "'" not in indices else None
         assert counts is None or all(counts[str(i)] == 1 for i in range(1, 7))
         assert counts is None or all(count == 2 for letter, count in counts.items() if letter.isalpha())
+
+
+def test_contractions_as_text():
+    assert str(coupling_formula(4, 2).expr) == (
+        "-Ĝ4[1 2 3 4]/24 + Ĝ6[1 2 3 4 a b] G2[a b]/48 - Sym(Ĝ4[1 2 3 a] Ĝ4[4 b c d] G2[a b] G2[c d])/12"
+        " - Sym(Ĝ4[1 2 a c] Ĝ4[3 4 b d] G2[a b] G2[c d])/16"
+    )
+
+
+@pytest.mark.parametrize(
+    ("legs", "odd", "counting"), [(2, False, "iid"), (4, False, "iid"), (3, True, "iid"), (2, True, "trained")]
+)
+def test_terms_are_printed_in_powers_of_the_width(legs, odd, counting):
+    order = 2 if odd else 3
+    formula = coupling_formula(legs, order, odd=odd, counting=counting)
+    listed = action_terms(legs, order, odd=odd, counting=counting)
+    assert [term.order for term in listed] == sorted(term.order for term in listed)
+    for printed in (str(formula.expr), formula.latex(), formula.latex("align")):
+        own = str if printed == str(formula.expr) else latex
+        places = [printed.index(own(Contraction.of(term.graph, term.order))) for term in listed]
+        assert places == sorted(places)
+
+
+def test_notebooks_get_long_couplings_in_lines():
+    rows = coupling_formula(2, 2)._repr_latex_().split(r"\\")
+    assert rows[0].startswith("\\begin{align*}")
+    assert rows[-1].endswith("\\end{align*}")
+    assert max(width(row) for row in rows) < LINE + width(r"\begin{align*}")
+    assert coupling_formula(4, 1)._repr_latex_().startswith("$")
+
+
+def test_derivatives_of_contractions_are_those_at_one_point():
+    formula = coupling_formula(4, 2)
+    quartic = cumulant(4)
+    assert sp.expand(formula.diff(quartic).expr - sp.diff(formula.numerical, quartic)) == 0
 
 
 @pytest.mark.parametrize("order", [2, 3, 4])
