@@ -185,13 +185,16 @@ def _coupling_formula(legs: int, order: int, odd: bool, counting: str) -> Formul
 
 
 def _steps(legs: int, order: int, odd: bool, counting: str, scalar: sp.Expr) -> tuple[Step, ...]:
-    rule = sp.Symbol(r"\sum \text{connected diagrams}/\text{symmetry factor}")
     expansion = one_point_action(order, odd, counting).subs(_small, 1)
     direct = sp.Poly(expansion, field).coeff_monomial(field**legs)
+    powers = range(1 if odd else 2, largest_legs(order) + 1, 1 if odd else 2)
+    action = field**2 / (2 * G2) + sp.Add(*(sp.Symbol(f"g_{r}") * field**r for r in powers))
     return (
-        definition(sp.Symbol(r"\ln P + \tfrac12 \phi\Delta\phi"), rule,
-                   "linked clusters: vertices G_n, external legs Delta phi, internal lines -Delta, weight 1/symmetry factor"),
-        step(direct, scalar, "at one mesh point: the logarithm of (40) expanded in Hermite polynomials, without diagrams"),
+        definition(sp.Symbol("S"), action,
+                   "one mesh point; g_r is minus the sum of connected diagrams with r legs Delta phi in ln P (linked clusters): "
+                   "vertices G_n, internal lines -Delta, each over its symmetry factor"),
+        step(direct, scalar, f"the coefficient of phi^{legs} without diagrams, (40) expanded in Hermite polynomials, is the sum of "
+             "the diagrams"),
     )  # fmt: skip
 
 

@@ -10,8 +10,11 @@ import pytest
 import sympy as sp
 
 from fieldflow.contractions import contracted
-from fieldflow.errors import BadInput
+from fieldflow.errors import BadInput, ProofFailed
+from fieldflow.formula_text import as_text
+from fieldflow.formulas import derive
 from fieldflow.numeric.symmetric import sorted_tuples
+from fieldflow.symbolic import nnqft
 from fieldflow.symbolic.contraction import G2, Contraction, cumulant
 from fieldflow.symbolic.counting import LARGEST, cumulant_order
 from fieldflow.symbolic.diagram_clutter import BLOB, crossings, touches
@@ -186,6 +189,28 @@ def test_derivatives_of_contractions_are_those_at_one_point():
     formula = coupling_formula(4, 2)
     quartic = cumulant(4)
     assert sp.expand(formula.diff(quartic).expr - sp.diff(formula.numerical, quartic)) == 0
+
+
+@pytest.mark.parametrize("name", ["action.g2", "action.g4", "action.g6", "nnqft.lambda", "nnqft.kappa", "nnqft.beta"])
+def test_steps_say_something(name):
+    """A reader sees neither internals nor two equal sides, and no convention of training beside untrained correlators."""
+    formula = derive(name)
+    assert all(
+        str(found.left) != str(found.right) and "\\" not in f"{found.left}{found.right}" for found in formula.steps
+    )
+    text = as_text(formula, steps=True)
+    assert "Contraction(" not in text
+    assert "action: P[φ]" in text
+    assert "learning_rate" not in text
+    assert "fisher" not in text
+    assert "learning_rate" in as_text(derive("training.gd"))
+
+
+@pytest.mark.parametrize("wrong", [23, 48])
+def test_a_wrong_vertex_factor_is_refuted(wrong, monkeypatch):
+    monkeypatch.setattr(nnqft, "_vertex_factor", lambda n: wrong)
+    with pytest.raises(ProofFailed, match="Wick"):
+        nnqft.quartic.__wrapped__()
 
 
 @pytest.mark.parametrize("order", [2, 3, 4])
