@@ -30,6 +30,7 @@ from fieldflow.numeric.jit import cache_root, cached_in, digest_of, source_diges
 from fieldflow.python_quadrature import python_quadrature
 from fieldflow.symbolic import formula as formula_module
 from fieldflow.symbolic.activations import implemented
+from fieldflow.symbolic.contraction import Contraction
 from fieldflow.symbolic.formula import Formula
 from fieldflow.symbolic.momentum import ESTIMATES
 from fieldflow.symbolic.symbols import z
@@ -67,9 +68,17 @@ def compile_formula(formula: Formula) -> Callable[..., Any]:
     1.0
     """
     names = [str(argument) for argument in formula.args]
+    compiled = _compiled(formula, names)
+    compiled.__name__ = re.sub(r"\W+", "_", formula.name)
+    compiled.__doc__ = _about(formula, names)
+    return compiled
+
+
+def _compiled(formula: Formula, names: list[str]) -> Callable[..., Any]:
     if any(isinstance(argument, sp.MatrixSymbol) for argument in formula.args):
         return _matrix_function(formula, names)
     expr = formula.expr if formula.numerical is None else formula.numerical
+    expr = expr.replace(lambda part: isinstance(part, Contraction), lambda part: part.doit())
     checked = _boundary(formula, names)
     if isinstance(expr, sp.Integral):
         return _quadrature_function(formula, expr, names, checked)
@@ -87,6 +96,37 @@ def compile_formula(formula: Formula) -> Callable[..., Any]:
             error = error.replace(value, estimate)
         evaluate.error_estimate = _scalar_function(codegen.scalar_body(error, names), names, checked)  # type: ignore[attr-defined]
     return evaluate
+
+
+def _about(formula: Formula, names: list[str]) -> str:
+    """Return the docstring of a compiled formula: what it computes, from what, and where that holds."""
+    shapes = "matrices or stacks of them" if formula.expr.has(sp.MatrixSymbol) else "numbers or arrays that broadcast"
+    lines = [f"Return {formula.lhs} of the formula {formula.name} ({formula.validity}) as float64."]
+    lines += ["", f"Arguments, in order: {', '.join(names)}; {shapes}."]
+    if _ranks(formula):
+        lines.append("They are the cumulants at one mesh point; for tensors on a mesh use fieldflow.couplings.")
+    return "\n".join([*lines, *([f"Domain: {formula.domain}"] if formula.domain else [])])
+
+
+def _ranks(formula: Formula) -> dict[str, int]:
+    """Return the arguments that stand for tensors, as they are at one mesh point, with the ranks of those."""
+    parts = formula.expr.atoms(Contraction)
+    return {str(symbol): rank for part in parts for rank, symbol in part.tensors.items()}
+
+
+def _no_tensor(formula: Formula) -> Callable[[str, Any], None]:
+    """Return the check that no argument of a formula for one mesh point is a tensor on many, which would broadcast."""
+    ranks = _ranks(formula)
+
+    def check(name: str, array: Any) -> None:
+        rank = ranks.get(name, 0)
+        if rank > 1 and array.ndim == rank and len(set(array.shape)) == 1 and array.shape[0] > 1:
+            raise BadInput(
+                f"{name}: expected numbers at one mesh point, got shape {array.shape}, that of a tensor on "
+                f"{array.shape[0]} points, for which fieldflow.couplings is made; flatten a grid of parameter values"
+            )
+
+    return check
 
 
 def _scalar_function(body: str, names: list[str], checked: Callable[[Any], list[Any]]) -> Callable[..., Any]:
@@ -148,11 +188,14 @@ def _boundary(formula: Formula, names: list[str]) -> Callable[[Any], list[Any]]:
     checks = [_domain(argument) for argument in formula.args]
     covariance = names[:3] == ["q11", "c", "q22"]
     needs = [(entry, sp.lambdify(formula.args, entry, "numpy")) for entry in formula.requires]
+    one_point = _no_tensor(formula)
 
     def checked(values: Any) -> list[Any]:
         if len(values) != len(names):
             raise BadInput(f"{formula.name}: expected {len(names)} arguments ({', '.join(names)}), got {len(values)}")
         arrays = [inputs.real_array(name, value) for name, value in zip(names, values, strict=True)]
+        for name, array in zip(names, arrays, strict=True):
+            one_point(name, array)
         try:
             np.broadcast_shapes(*(array.shape for array in arrays))
         except ValueError as error:

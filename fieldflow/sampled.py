@@ -59,10 +59,16 @@ def _checked_first(first: int, block: int) -> int:
 
 def _checked_block(block: int | None, members: int, highest: int) -> int:
     """Return the members per block: about _FEWEST_BLOCKS blocks or more; Underpowered with too few members for that."""
-    needed = max(_FEWEST_BLOCKS * _SMALLEST_BLOCK, _FEWEST_BLOCKS * highest)
+    fewest = _FEWEST_BLOCKS * _SMALLEST_BLOCK
+    needed = max(fewest, _FEWEST_BLOCKS * highest)
     if members < needed:
+        within = f"the highest of orders at {members // _FEWEST_BLOCKS}"
+        if members < fewest:
+            within = f"at least {fewest} with the highest of orders at {_SMALLEST_BLOCK}"
+        alternative = f" or {within}, as in orders=(2, 4)" if needed > fewest else ""
         raise Underpowered(
-            f"members: {highest}-point functions with errors need at least {needed} independent samples, got {members}"
+            f"members: {highest}-point functions with errors need at least {needed} independent samples, got {members}; "
+            f"give {needed} or more{alternative}"
         )
     if block is None:
         return min(ACROSS, 1 << int(math.log2(members // _FEWEST_BLOCKS)))
