@@ -251,11 +251,18 @@ def products(i, low, width, x, y, square, weight, bias, q1, work):
         for k in range(width):
             rest = (row[k] - work[k + {_E}] * own) - (work[k + {_C}] * inverse) * own
             work[k + {_DET}] += rest * rest
+    narrow = 0
+    for k in range(width):
+        dot = work[k + {_C}] + work[k + {_E}] * square
+        work[k + {_SAME}] = 1.0 if square * work[k + {_DET}] < {_NARROW} * dot * dot else 0.0
+        narrow += work[k + {_SAME}] > 0.0
+    if narrow > 0:
+        for k in range(width):
+            if work[k + {_SAME}] > 0.0 and work[k + {_GAP}] > 0.0:
+                work[k + {_DET}] = residual(x, y, i, low + k)
     for k in range(width):
         apart = work[k + {_GAP}]
         dot = work[k + {_C}] + work[k + {_E}] * square
-        if apart > 0.0 and square * work[k + {_DET}] < {_NARROW} * dot * dot:
-            work[k + {_DET}] = residual(x, y, i, low + k)
         c = q1 if apart == 0.0 else bias + weight * dot
         work[k + {_C}] = work[k + {_TANGENT}] = c
         work[k + {_DET}] = weight * (weight * square * work[k + {_DET}] + bias * apart)
@@ -294,7 +301,8 @@ def compiled_fill(activations: tuple[Activation, ...]) -> Any:
     sources = [
         _layer(layer, a) for layer, (a, is_closed) in enumerate(zip(activations, kinds, strict=True)) if is_closed
     ]
+    inlined = [*(f"layer_{layer}" for layer in range(len(kinds))), "advance", "tangent_above", "nearby"]
     if not all(kinds):
         sources.append(_SERIES_SOURCE)
     sources += [_recursions(), _nearby(), _through_layers(activations, kinds), _FILL.format(names=names)]
-    return load_functions("".join(sources), "fill", needs=["_difference_of_products"])
+    return load_functions("".join(sources), "fill", needs=["_difference_of_products"], inlined=inlined)
