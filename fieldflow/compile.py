@@ -11,7 +11,7 @@ import re
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -243,13 +243,14 @@ def compile_activation(expr: sp.Expr) -> Any:
     ).compiled  # fmt: skip
 
 
-def load_functions(source: str, name: str, *, needs: list[str]) -> Any:
+def load_functions(source: str, name: str, *, needs: list[str], inlined: list[str]) -> Any:
     """Return the function ``name`` of a source of scalar functions and loops, compiled and releasing the GIL.
 
-    ``needs`` lists helper functions that the source calls without having been printed from an expression.
+    ``needs`` lists helper functions that the source calls without having been printed from an expression.  ``inlined``
+    lists functions of the source that loops call: written out there, because a loop with a call stays scalar.
     """
     helpers, library = codegen.helpers_of(source + "".join(f"{helper}(" for helper in needs))
-    text = "\n".join([_header(library), "import numpy as np\n", _jitted(helpers), _jitted(source)])
+    text = "\n".join([_header(library), "import numpy as np\n", _jitted(helpers, codegen.ARITHMETIC), _jitted(source, inlined)])
     return getattr(_load(text.replace("njit(error", "njit(cache=CACHE, nogil=True, error")), name)
 
 
@@ -348,9 +349,14 @@ def _quadrature_source(integral: sp.Integral, names: list[str], breaks: tuple[tu
     ])  # fmt: skip
 
 
-def _jitted(source: str) -> str:
+def _jitted(source: str, inlined: Collection[str] = ()) -> str:
     """Return the source with every top-level function compiled; 0/0 and 1/0 are NaN and inf as in NumPy."""
-    return re.sub(r"^def ", '@numba.njit(error_model="numpy")\ndef ', source, flags=re.MULTILINE)
+
+    def decorated(found: re.Match[str]) -> str:
+        force = ", forceinline=True" if found[1] in inlined else ""
+        return f'@numba.njit(error_model="numpy"{force})\n{found[0]}'
+
+    return re.sub(r"^def (\w+)", decorated, source, flags=re.MULTILINE)
 
 
 def _header(library: list[str]) -> str:
