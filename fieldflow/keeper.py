@@ -57,6 +57,7 @@ class Keeper:
         add: Callable[[int, int, T], None],
         *,
         threads: int,
+        block: int = BLOCK,
     ) -> None:
         """Call add(first member, count, record) for all pieces of the ensemble, in the order of the members.
 
@@ -73,10 +74,12 @@ class Keeper:
             What it does not keep is forgotten: memory does not grow with the number of members.
         threads : int
             Used unless there are several processes.
+        block : int
+            Members that are computed together.
 
         The records depend neither on ``workers`` nor on what was kept: every block is computed alone.
         """
-        size = members_per_shard(members)
+        size = members_per_shard(members, block)
         pieces = [(first, min(size, members - first)) for first in range(0, members, size)]
         names = {piece: f"{label}-{stage}-{piece[0] // size:06d}.npz" for piece in pieces}
         kept = self._kept(names, kind)
@@ -87,9 +90,9 @@ class Keeper:
                 self.shards.write(names[piece], stage, piece[1], record)
 
         if self.workers > 1:
-            made = _by_processes(partial(_in_worker, prepare, kind), missing, write, self.workers)
+            made = _by_processes(partial(_in_worker, prepare, kind, block), missing, write, self.workers)
         else:
-            made = _by_threads(partial(_piece, prepare(), kind), missing, write, threads)
+            made = _by_threads(partial(_piece, prepare(), kind, block), missing, write, threads)
         with closing(made):
             for piece in pieces:
                 record = self._read(names[piece], piece, kind) if piece in kept else next(made)
@@ -143,20 +146,20 @@ def _by_processes(
             yield early.pop(piece)
 
 
-def _piece(work: BlockWork[T], kind: Callable[..., T], piece: Piece, stop: Stop) -> T:
+def _piece(work: BlockWork[T], kind: Callable[..., T], block: int, piece: Piece, stop: Stop) -> T:
     """Return the record of a few blocks, one after the other; of fewer if it is told to stop."""
     first, count = piece
     parts = []
-    for start in range(first, first + count, BLOCK):
-        parts.append(work(start, min(BLOCK, first + count - start), stop))
+    for start in range(first, first + count, block):
+        parts.append(work(start, min(block, first + count - start), stop))
         if stop[0]:
             break
     return _joined(kind, parts)
 
 
-def _in_worker(prepare: Callable[[], BlockWork[T]], kind: Callable[..., T], piece: Piece, stop: Stop) -> T:
+def _in_worker(prepare: Callable[[], BlockWork[T]], kind: Callable[..., T], block: int, piece: Piece, stop: Stop) -> T:
     with threadpool_limits(limits=1, user_api="blas"):
-        return _piece(prepare(), kind, piece, stop)
+        return _piece(prepare(), kind, block, piece, stop)
 
 
 def _joined(kind: Callable[..., T], records: list[T]) -> T:

@@ -6,7 +6,7 @@ from pathlib import Path
 from fieldflow import inputs
 from fieldflow.checks.record import judge
 from fieldflow.errors import BadInput
-from fieldflow.experiment import KINDS, load_experiment
+from fieldflow.experiment import load_experiment
 from fieldflow.keeper import Keeper
 from fieldflow.result import Result
 from fieldflow.shards import Shards, identity
@@ -73,13 +73,8 @@ def run(
 
 
 def _keeper(study: Study, shards: str | Path | None, resume: bool, workers: int) -> Keeper:
-    """Return who makes and keeps the records of the long pass; BadInput if there is none, or no place for them."""
-    if (shards is not None or workers > 1) and not study.has_long_pass:
-        kinds = ", ".join(kind for kind, study_class in KINDS.items() if study_class.has_long_pass)
-        what = "shards: kind {} keeps no shards" if shards is not None else "workers: kind {} runs in one process"
-        raise BadInput(f"{what.format(study.kind)}; accepted: {kinds}")
+    """Return who makes and keeps the records of the long passes; BadInput if there is no place for them."""
     if shards is None:
         return Keeper(workers=workers)
     same = identity(study.resolved(), study.digest, seed=study.seed, members=study.members)
-    total = study.members * study.ensembles
-    return Keeper(Shards(Path(shards), same, total, resume=resume), workers)
+    return Keeper(Shards(Path(shards), same, study.drawn, resume=resume), workers)

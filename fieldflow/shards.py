@@ -60,14 +60,14 @@ class Record(Protocol):
 T = TypeVar("T", bound=Record)
 
 
-def members_per_shard(members: int) -> int:
-    """Return how many members of an ensemble share one shard, a whole number of blocks.
+def members_per_shard(members: int, block: int = BLOCK) -> int:
+    """Return how many members of an ensemble share one shard, a whole number of blocks of so many.
 
     >>> members_per_shard(600), members_per_shard(100_000)
     (64, 1024)
     """
-    blocks = -(-members // BLOCK)
-    return BLOCK * min(BLOCKS_PER_SHARD, max(1, blocks // FEWEST_SHARDS))
+    blocks = -(-members // block)
+    return block * min(BLOCKS_PER_SHARD, max(1, blocks // FEWEST_SHARDS))
 
 
 def identity(resolved: Mapping[str, Any], digest: str, *, seed: int, members: int) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from pydantic import Field, PrivateAttr
 
@@ -88,9 +88,6 @@ class Study(Section):
     members: Count = 600
     checks: Judging = Judging()
 
-    has_long_pass: ClassVar[bool] = False
-    """Whether its members can be kept in shards and shared out to processes."""
-
     _folder: Path = PrivateAttr(default=Path())
     _keeper: Keeper = PrivateAttr(default=Keeper())
 
@@ -109,8 +106,13 @@ class Study(Section):
         """How many ensembles of ``members`` are sampled."""
         return 1
 
+    @property
+    def drawn(self) -> int:
+        """How many members all passes draw whose stage begins with ``sample``: so many can be kept in shards."""
+        return self.members * self.ensembles
+
     def kept_by(self, keeper: Keeper) -> "Study":
-        """Return the same study with its long pass in the hands of ``keeper``."""
+        """Return the same study with its long passes in the hands of ``keeper``."""
         study = self.model_copy()
         study._keeper = keeper
         return study

@@ -413,7 +413,6 @@ BAD = [
     (["verify", "--seed", str(2**64)], "seed: expected an integer from 0"),
     (["verify", "--threads", "0"], "threads: expected an integer from 1"),
     (["verify", "--workers", "0"], "workers: expected an integer from 1"),
-    (["verify", "pruning", "--shards", "s"], "shards: kind pruning keeps no shards; accepted: shell"),
     (["verify", "--members", "15", "--resume"], "members: expected at least 16"),
     (["verify", "papr"], "nearest: paper"),
     (["verify", "absent.toml"], "absent.toml"),
