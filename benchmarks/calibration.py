@@ -132,8 +132,19 @@ def page(found: dict[str, list[Seen]], seeds: int) -> str:
             f"| {name} | {len(values)} | {p:.3g} | {q:.2g} | {values.min():.1e} | {share(values, 0.05)} | "
             f"{share(values, 0.01)} |"
         )
-    lines += ["", *verdicts(found), "", *controls(found)]
+    lines += ["", unusual(names, columns), "", *verdicts(found), "", *controls(found)]
     return "\n".join(lines) + "\n"
+
+
+def unusual(names: tuple[str, ...], columns: tuple[np.ndarray, ...]) -> str:
+    """Return a sentence with the rows whose tail is not what the level says."""
+    far = [
+        f"{name} ({np.mean(values < level):.3f} below {level})"
+        for name, values in zip(names, columns, strict=True)
+        for level in (0.05, 0.01)
+        if abs(np.mean(values < level) - level) > 3.0 * np.sqrt(level * (1.0 - level) / len(values))
+    ]
+    return f"Shares more than three binomial errors from their level: {', '.join(far) or 'none'}."
 
 
 def verdicts(found: dict[str, list[Seen]]) -> list[str]:

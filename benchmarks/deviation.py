@@ -336,16 +336,16 @@ def extrapolation(axes: mpl.axes.Axes, entry: Network) -> None:
     for c, cutoff in enumerate(CUTOFFS):
         cell, scale = c * points, entry.law.variance[c, 0]
         predicted = entry.law.coefficients.variance
-        axes.errorbar(1.0 / entry.found.widths, values[:, cell] / scale, errors[:, cell] / scale, fmt="o", ms=3.5,
+        axes.errorbar(1000.0 / entry.found.widths, values[:, cell] / scale, errors[:, cell] / scale, fmt="o", ms=3.5,
                       lw=0.9, color=_COLOUR[c], label=rf"members of width N, $\Lambda$ = {cutoff:g}")  # fmt: skip
         curve = fit[0, cell] + fit[1, cell] * fine + fit[2, cell] * fine**2
-        axes.plot(fine, curve / scale, "-", lw=1, color=_COLOUR[c])
+        axes.plot(1000.0 * fine, curve / scale, "-", lw=1, color=_COLOUR[c])
         axes.errorbar(
             0.0, fit[0, cell] / scale, own[cell] / scale, fmt="o", ms=3.5, mfc="none", lw=0.9, color=_COLOUR[c]
         )
         axes.errorbar(0.0, predicted.value[c, 0] / scale, predicted.std_error[c, 0] / scale, fmt="x", ms=7, lw=1.2,
-                      color=_COLOUR[c], label="one neuron")  # fmt: skip
-    axes.set(xlabel="1/N", ylabel=r"N (variance/$\Sigma$ − 1)", title=f"{entry.case.label}: first stated input")
+                      color=_COLOUR[c], label=rf"one neuron, $\Lambda$ = {cutoff:g}")  # fmt: skip
+    axes.set(xlabel="1000/N", ylabel=r"N (variance/$\Sigma$ − 1)", title=f"{entry.case.label}: first stated input")
 
 
 def main() -> None:
