@@ -294,6 +294,13 @@ def test_a_pruned_member_with_fewer_stiff_neurons_than_points_is_compared_where_
     assert found["relu/conditional-law"] == "agrees"
 
 
+@pytest.mark.statistical
+def test_one_point_and_one_cut_off_have_one_component(tmp_path):
+    found = statuses(run(loaded(tmp_path, text().replace("[[2.5, 1.5], [-1.5, 2.0]]", "[[2.5, 1.5]]"))))
+    assert len(found) == 2 * len(members.QUANTITIES) + 3
+    assert "disagrees" not in found.values()
+
+
 def test_numbers_do_not_depend_on_threads(small, tmp_path):
     again = run(loaded(tmp_path, text()), threads=2)
     assert again.to_json() == small.to_json()

@@ -134,7 +134,7 @@ def _judged(found: Found, flow: str, chosen: slice, name: str) -> Family:
     flat = [entry[:, chosen, where].reshape(len(entry), -1) for entry in found.values]
     weights = found.weights[0]
     measured = weights @ np.array([entry.mean(axis=0) for entry in flat])
-    spread = np.array([np.cov(entry, rowvar=False) / len(entry) for entry in flat])
+    spread = np.array([np.atleast_2d(np.cov(entry, rowvar=False)) / len(entry) for entry in flat])
     right, doubt = (part[chosen, where].reshape(-1) for part in (found.predicted.value, found.predicted.std_error))
     own = np.einsum("w,wij->ij", weights**2, spread)
     covariance = own + found.predicted.covariance(chosen, where)
@@ -182,7 +182,7 @@ def _initial(
     where = places(len(flows.points))
     chosen = np.r_[where[names[0]], where[names[1]]]
     part = values[:, 0, chosen]
-    measured, own = part.mean(axis=0), np.cov(part, rowvar=False) / len(part)
+    measured, own = part.mean(axis=0), np.atleast_2d(np.cov(part, rowvar=False)) / len(part)
     prediction, error = right.value[0, chosen] / width, right.std_error[0, chosen] / width
     covariance = own + right.covariance(slice(0, 1), chosen) / width**2
     formula = FORMULAS[names[1]]

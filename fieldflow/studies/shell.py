@@ -1,7 +1,7 @@
 """What does the main job run? Ensembles drawn, trained, coarse-grained and compared, network by network."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -54,8 +54,6 @@ class ShellStudy(Study):
     fisher: FisherSection
     shell: ShellSection
     checks: ChecksSection = ChecksSection()
-
-    has_long_pass: ClassVar[bool] = True
 
     @model_validator(mode="after")
     def _consistent(self) -> "ShellStudy":
