@@ -24,7 +24,6 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
 
-
 _PLAIN: Any = {"no_cfunc_wrapper": True}
 """Nobody calls these functions from C, and a tenth of the time of a first run went into the code that would allow it."""
 
