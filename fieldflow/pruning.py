@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import optimize
 
 from fieldflow import inputs
 from fieldflow.ensemble import CoarseGrained, Ensemble
@@ -122,7 +122,7 @@ class PrunedFlow:
             low *= 2.0
         while excess(high) < 0.0:
             high *= 2.0
-        return float(share(math.exp(optimize.brentq(excess, low, high, xtol=1e-13)), d, degree))
+        return float(share(math.exp(scipy.optimize.brentq(excess, low, high, xtol=1e-13)), d, degree))
 
 
 def prune(
