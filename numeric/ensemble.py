@@ -290,7 +290,11 @@ def outputs_block(net, activations, seed, first, members, stream, x):  # type: i
     """Return the hidden outputs (members, width, p) of consecutive members."""
     result = np.empty((members, net.widths[-1], x.shape[1]))
     for slot in range(members):
-        result[slot] = member_outputs(net, activations, seed, first + slot, stream, x)
+        outputs = member_outputs(net, activations, seed, first + slot, stream, x)
+        # Number by number, as in ``simulate_block``.
+        for neuron in range(outputs.shape[0]):
+            for point in range(outputs.shape[1]):
+                result[slot, neuron, point] = outputs[neuron, point]
     return result
 
 
