@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy
 from scipy import linalg
-from scipy.integrate import solve_ivp
 
 from fieldflow import inputs
 from fieldflow.errors import BadInput, NotPositiveDefinite
@@ -301,7 +301,7 @@ class LinearRG:
             return np.concatenate([part.reshape(-1) for part in parts])
 
         scale = tolerance * max(float(np.max(np.abs(state), initial=0.0)), float(np.max(np.abs(self.prior))))
-        found = solve_ivp(slope, (left, right), state, method="DOP853", rtol=tolerance, atol=scale)
+        found = scipy.integrate.solve_ivp(slope, (left, right), state, method="DOP853", rtol=tolerance, atol=scale)
         if not found.success:
             raise NotPositiveDefinite(f"stop: the flow cannot be integrated beyond {found.t[-1]:g}: {found.message}")
         final: Array = found.y[:, -1]

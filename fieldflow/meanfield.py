@@ -10,8 +10,8 @@ from functools import cache, cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy
 import sympy as sp
-from scipy.optimize import brentq
 
 from fieldflow import inputs
 from fieldflow.compile import compile_formula
@@ -146,7 +146,7 @@ class MeanField:
             """Return (1 - C(1 - e))/e - 1, which falls from χ₁ - 1 to -C(0): the trivial root e = 0 is divided out."""
             return excess if distance == 0.0 else float((1.0 - self.correlation_map(1.0 - distance)) / distance - 1.0)
 
-        return 1.0 - float(brentq(gain, 0.0, 1.0, xtol=1e-15, rtol=_ROUNDING))
+        return 1.0 - float(scipy.optimize.brentq(gain, 0.0, 1.0, xtol=1e-15, rtol=_ROUNDING))
 
     @cached_property
     def correlation_length(self) -> float:
@@ -368,4 +368,4 @@ def _depth_scale(name: str, slope: float) -> float:
 
 
 def _bracketed(function: Callable[[float], float], low: float, high: float) -> float:
-    return float(brentq(function, low, high, xtol=np.finfo(np.float64).tiny, rtol=_ROUNDING))
+    return float(scipy.optimize.brentq(function, low, high, xtol=np.finfo(np.float64).tiny, rtol=_ROUNDING))

@@ -10,8 +10,8 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import optimize
 
 from fieldflow import inputs
 from fieldflow.ensemble import CoarseGrained, Ensemble
@@ -126,7 +126,7 @@ class PrunedFlow:
             low *= 2.0
         while excess(high) < 0.0:
             high *= 2.0
-        return float(share(math.exp(optimize.brentq(excess, low, high, xtol=1e-13)), d, degree))
+        return float(share(math.exp(scipy.optimize.brentq(excess, low, high, xtol=1e-13)), d, degree))
 
 
 def prune(

@@ -27,8 +27,15 @@ def removed_from(diagonal, cutoffs):  # type: ignore[no-untyped-def]
     """Return per neuron the index of the first cut-off at which it is sloppy, or len(cutoffs); cutoffs increase."""
     first = np.empty(diagonal.size, np.int64)
     for neuron in range(diagonal.size):
-        # side="right": a cut-off equal to λ leaves the neuron stiff.
-        first[neuron] = np.searchsorted(cutoffs, diagonal[neuron], side="right")
+        low, high = 0, cutoffs.size
+        while low < high:
+            middle = (low + high) // 2
+            # Strictly: a cut-off equal to λ leaves the neuron stiff.
+            if diagonal[neuron] < cutoffs[middle]:
+                high = middle
+            else:
+                low = middle + 1
+        first[neuron] = low
     return first
 
 
@@ -38,7 +45,9 @@ def sloppy_counts(first_removed, width, cutoffs):  # type: ignore[no-untyped-def
     counts = np.zeros(cutoffs + 1, np.int64)
     for neuron in range(width):
         counts[first_removed[neuron]] += 1
-    return np.cumsum(counts)[:cutoffs]
+    for cutoff in range(1, cutoffs):
+        counts[cutoff] += counts[cutoff - 1]
+    return counts[:cutoffs]
 
 
 @vectorised

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldflow.numeric.coarsegrain import add_to_shells, fisher_diagonal, removed_from, sloppy_counts, summed_shells
-from fieldflow.numeric.jit import jit
+from fieldflow.numeric.jit import jit, merged
 from fieldflow.numeric.mlp import (
     first_layer_moments,
     hidden_outputs,
@@ -101,7 +101,7 @@ def member_fisher(net, activations, numbers, shell, given, slot):  # type: ignor
     return diagonal
 
 
-@jit
+@merged
 def _train(kernel, start, training, reached):  # type: ignore[no-untyped-def]
     """Return what training adds to the read-out, in the dual (n, d_out), and whether the member diverged.
 
@@ -132,7 +132,7 @@ def train_readout(features, initial, training):  # type: ignore[no-untyped-def]
     return initial + np.dot(features, changes), reached, diverged
 
 
-@jit
+@merged
 def _see(net, activations, x, work):  # type: ignore[no-untyped-def]
     """Fill features, Gram matrix and initial outputs on the training inputs x (d_in, n), a few neurons at a time."""
     inputs, rows = lower_outputs(net, activations, work.numbers, x)
@@ -150,7 +150,7 @@ def _see(net, activations, x, work):  # type: ignore[no-untyped-def]
     mirror(work.chained)
 
 
-@jit
+@merged
 def _arrange(work, places):  # type: ignore[no-untyped-def]
     """Bring the Gram matrix and the initial outputs to the order of the samples."""
     start = np.empty(work.start.shape)
@@ -163,7 +163,7 @@ def _arrange(work, places):  # type: ignore[no-untyped-def]
     return start
 
 
-@jit
+@merged
 def _move(work, neighbours, changes):  # type: ignore[no-untyped-def]
     """Add to the read-out what was learnt, ``changes`` (n, d_out) in the dual; return whether all of it is finite."""
     n, outputs = changes.shape
@@ -180,7 +180,7 @@ def _move(work, neighbours, changes):  # type: ignore[no-untyped-def]
     return finite
 
 
-@jit
+@merged
 def _coarse_grain(net, activations, every, shell, given, work, sloppy):  # type: ignore[no-untyped-def]
     """Fill the sums over shells and the counts of ``sloppy`` neurons (cutoffs,); return how many have λ = 0.
 
@@ -202,17 +202,22 @@ def _coarse_grain(net, activations, every, shell, given, work, sloppy):  # type:
         scale_features(net, there)
         removed = removed_from(diagonal, shell.cutoffs)
         add_to_shells(work.kept, work.drawn, there, work.weights[first:end], work.redrawn[first:end], removed)
-        sloppy += sloppy_counts(removed, end - first, shell.cutoffs.size)
-        silent += np.sum(diagonal == 0.0)
+        counts = sloppy_counts(removed, end - first, shell.cutoffs.size)
+        for cutoff in range(counts.size):
+            sloppy[cutoff] += counts[cutoff]
+        for neuron in range(diagonal.size):
+            silent += 1 if diagonal[neuron] == 0.0 else 0
     if work.weights.shape[0] > width:
         there = work.there[:1]
         there[:] = net.bias_std[-1]
-        removed = removed_from(np.full(1, 1.0 / shell.noise_variance), shell.cutoffs)
+        bias = np.empty(1)
+        bias[0] = 1.0 / shell.noise_variance
+        removed = removed_from(bias, shell.cutoffs)
         add_to_shells(work.kept, work.drawn, there, work.weights[width:], work.redrawn[width:], removed)
     return silent
 
 
-@jit
+@merged
 def _workspace(net, x, training, shell, outputs):  # type: ignore[no-untyped-def]
     """Return the memory for members of this network."""
     size = net.widths[-1] + (1 if net.bias_std[-1] != 0.0 else 0)
@@ -245,7 +250,12 @@ def simulate_block(net, activations, seed, first, x, training, shell, given, out
         places[neighbours[place]] = place
         for axis in range(training.x.shape[0]):
             x_train[axis, place] = training.x[axis, neighbours[place]]
-    every = np.concatenate((x, shell.inputs), axis=1)
+    points = x.shape[1]
+    every = np.empty((x.shape[0], points + shell.inputs.shape[1]))
+    # Number by number: a slice assigned from an array compiles the words of an error message with it.
+    for axis in range(every.shape[0]):
+        for point in range(every.shape[1]):
+            every[axis, point] = x[axis, point] if point < points else shell.inputs[axis, point - points]
     law = np.empty(0)
     for slot in range(out.diverged.size):
         if stop[0] != 0:
@@ -280,7 +290,11 @@ def outputs_block(net, activations, seed, first, members, stream, x):  # type: i
     """Return the hidden outputs (members, width, p) of consecutive members."""
     result = np.empty((members, net.widths[-1], x.shape[1]))
     for slot in range(members):
-        result[slot] = member_outputs(net, activations, seed, first + slot, stream, x)
+        outputs = member_outputs(net, activations, seed, first + slot, stream, x)
+        # Number by number, as in ``simulate_block``.
+        for neuron in range(outputs.shape[0]):
+            for point in range(outputs.shape[1]):
+                result[slot, neuron, point] = outputs[neuron, point]
     return result
 
 

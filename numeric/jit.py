@@ -24,6 +24,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
 
+_PLAIN: Any = {"no_cfunc_wrapper": True}
+"""Nobody calls these functions from C, and a tenth of the time of a first run went into the code that would allow it."""
+
 
 def digest_of(parts: list[bytes]) -> str:
     """Return the first 20 hex digits of the SHA-256 of length-prefixed parts.
@@ -88,7 +91,7 @@ def jit(function: Callable[..., Any]) -> Callable[..., Any]:
     """
     root = cache_root()
     with cached_in(None if root is None else root / f"numeric-{source_digest()}") as possible:
-        compiled: Callable[..., Any] = numba.njit(nogil=True, cache=possible)(function)
+        compiled: Callable[..., Any] = numba.njit(nogil=True, cache=possible, **_PLAIN)(function)
     return compiled
 
 
@@ -101,7 +104,7 @@ def vectorised(function: Callable[..., Any]) -> Callable[..., Any]:
     """
     root = cache_root()
     with cached_in(None if root is None else root / f"numeric-{source_digest()}") as possible:
-        compiled: Callable[..., Any] = numba.njit(nogil=True, cache=possible, error_model="numpy")(function)
+        compiled: Callable[..., Any] = numba.njit(nogil=True, cache=possible, error_model="numpy", **_PLAIN)(function)
     return compiled
 
 
@@ -110,7 +113,17 @@ def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
 
     LLVM would leave the longer ones as calls, and a loop with a call stays scalar.
     """
-    compiled: Callable[..., Any] = numba.njit(nogil=True, error_model="numpy", forceinline=True)(function)
+    compiled: Callable[..., Any] = numba.njit(nogil=True, error_model="numpy", forceinline=True, **_PLAIN)(function)
+    return compiled
+
+
+def merged(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a long function with one caller as part of that caller, as if its text stood there.
+
+    At each level of calls Numba compiles all that lies below once more: a tree as deep as its text would make the first
+    run twice as long.
+    """
+    compiled: Callable[..., Any] = numba.njit(nogil=True, inline="always", **_PLAIN)(function)
     return compiled
 
 

@@ -8,8 +8,8 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import optimize
 
 Array = NDArray[np.float64]
 
@@ -62,9 +62,9 @@ def _zeros(function: Callable[[Array], Array], reach: float) -> list[float]:
     for i in lowest:
         left, right = grid[i - 1], grid[i + 1]
         if scalar(left) * scalar(right) < 0.0:
-            found.append(float(optimize.brentq(scalar, left, right, xtol=1e-300, rtol=1e-15)))
+            found.append(float(scipy.optimize.brentq(scalar, left, right, xtol=1e-300, rtol=1e-15)))
         else:
-            touched = optimize.minimize_scalar(lambda z: abs(scalar(z)), bounds=(left, right), method="bounded",
+            touched = scipy.optimize.minimize_scalar(lambda z: abs(scalar(z)), bounds=(left, right), method="bounded",
                                                options={"xatol": 1e-13 * reach})  # fmt: skip
             if touched.fun < _TOUCHING * np.max(size):
                 found.append(float(touched.x))

@@ -6,10 +6,10 @@ strip, the more it leaves out.
 
 import numpy as np
 
-from fieldflow.numeric.jit import jit
+from fieldflow.numeric.jit import jit, merged
 
 
-@jit
+@merged
 def _directions(net, x):  # type: ignore[no-untyped-def]
     """Return the unit vectors (n, d_in + 1) along (σ_w x, σ_b) of the first layer; 0 for a zero vector."""
     axes, n = x.shape[0], x.shape[1]
@@ -25,7 +25,7 @@ def _directions(net, x):  # type: ignore[no-untyped-def]
     return result
 
 
-@jit
+@merged
 def _nearest(directions, wanted, left):  # type: ignore[no-untyped-def]
     """Return which of the directions that are ``left`` has the largest overlap with ``wanted``."""
     best, nearest = -1, 0.0

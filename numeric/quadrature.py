@@ -7,9 +7,9 @@ replicate; the spread of the independent replicates is the error.
 from collections.abc import Iterator
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from scipy import linalg, special
-from scipy.stats import qmc
 
 Array = NDArray[np.float64]
 
@@ -24,7 +24,7 @@ def gaussian_replicates(dimension: int, samples: int, seed: int) -> Iterator[Arr
     per_replicate = max(samples // REPLICATES, 2)
     exponent = int(np.ceil(np.log2(per_replicate)))
     for generator in np.random.Generator(np.random.Philox(seed)).spawn(REPLICATES):
-        points = qmc.Sobol(dimension, scramble=True, rng=generator).random_base2(exponent)
+        points = scipy.stats.qmc.Sobol(dimension, scramble=True, rng=generator).random_base2(exponent)
         # The scrambled lattice can touch 0; half a cell inside, the inverse normal stays finite.
         half = 2.0**-54
         yield special.ndtri(np.clip(points, half, 1.0 - half))

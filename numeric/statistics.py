@@ -9,8 +9,9 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import linalg, stats
+from scipy import linalg
 
 Array = NDArray[np.float64]
 
@@ -39,7 +40,7 @@ def chi2_p(chi2: float, dof: int) -> float:
     """
     if dof == 0:
         return 1.0
-    return two_sided(float(stats.chi2.cdf(chi2, dof)), float(stats.chi2.sf(chi2, dof)))
+    return two_sided(float(scipy.stats.chi2.cdf(chi2, dof)), float(scipy.stats.chi2.sf(chi2, dof)))
 
 
 def chi2_shift(chi2: float, dof: int) -> float:
@@ -56,7 +57,7 @@ def normality_shift(components: Array) -> float:
     2√n·D, for its tail probability is that of a Gaussian at this distance, exp(-2nD²).
     """
     by_norm = chi2_shift(float(components @ components), len(components))
-    by_shape = 2.0 * math.sqrt(len(components)) * float(stats.kstest(components, "norm").statistic)
+    by_shape = 2.0 * math.sqrt(len(components)) * float(scipy.stats.kstest(components, "norm").statistic)
     return by_norm if abs(by_norm) >= by_shape else by_shape
 
 
@@ -78,7 +79,7 @@ def whiten(residual: Array, loading: Array) -> Array:
 
 def ks_p(components: Array) -> float:
     """Return the Kolmogorov-Smirnov p-value of independent components against N(0, 1)."""
-    return float(stats.kstest(components, "norm").pvalue)
+    return float(scipy.stats.kstest(components, "norm").pvalue)
 
 
 def holm(p_values: Array) -> Array:
@@ -117,7 +118,7 @@ def hotelling(
     components = (vectors[:, keep].T @ (difference[used] / deviation[used])) / np.sqrt(values[keep])
     statistic, rank = float(components @ components), int(keep.sum())
     scaled = statistic * (samples - rank) / (rank * (samples - 1))
-    tails = stats.f.cdf(scaled, rank, samples - rank), stats.f.sf(scaled, rank, samples - rank)
+    tails = scipy.stats.f.cdf(scaled, rank, samples - rank), scipy.stats.f.sf(scaled, rank, samples - rank)
     p_value = float(tails[1]) if bounds else two_sided(float(tails[0]), float(tails[1]))
     return statistic, rank, p_value
 

@@ -191,14 +191,8 @@ def _row_strip(out, left, left_step, right, right_step, count, columns):  # type
 
 
 @jit
-def add_product(out, left, right):  # type: ignore[no-untyped-def]
-    """Add left (m, k)·right (k, p) to ``out`` (m, p); rows of ``out`` and ``right`` are contiguous, ``left`` is any view."""
-    rows, count = left.shape
-    out_row, right_step = out.strides[0] // _BYTES, right.strides[0] // _BYTES
-    left_row, left_step = left.strides[0] // _BYTES, left.strides[1] // _BYTES
-    there, numbers, factor, columns = out.ctypes.data, left.ctypes.data, right.ctypes.data, right.shape[1]
-    if count == 0:
-        return
+def _add_strips(there, out_row, numbers, left_row, left_step, factor, right_step, rows, count, columns):  # type: ignore[no-untyped-def]
+    """Add left·right to ``rows`` rows of ``out``; addresses in bytes, strides in elements."""
     row = 0
     while row < rows:
         if rows - row >= _ROWS:
@@ -210,6 +204,19 @@ def add_product(out, left, right):  # type: ignore[no-untyped-def]
         row += taken
         there += _BYTES * taken * out_row
         numbers += _BYTES * taken * left_row
+
+
+@jit
+def add_product(out, left, right):  # type: ignore[no-untyped-def]
+    """Add left (m, k)·right (k, p) to ``out`` (m, p); rows of ``out`` and ``right`` are contiguous, ``left`` is any view."""
+    rows, count = left.shape
+    if count == 0:
+        return
+    # Signed: the sum of an unsigned address and a signed step is a floating-point number to Numba.
+    there, numbers, factor = np.intp(out.ctypes.data), np.intp(left.ctypes.data), np.intp(right.ctypes.data)
+    out_row, right_step = out.strides[0] // _BYTES, right.strides[0] // _BYTES
+    left_row, left_step = left.strides[0] // _BYTES, left.strides[1] // _BYTES
+    _add_strips(there, out_row, numbers, left_row, left_step, factor, right_step, rows, count, right.shape[1])
 
 
 @jit

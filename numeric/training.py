@@ -8,7 +8,7 @@ the T updates (checked against them in the tests).
 
 import numpy as np
 
-from fieldflow.numeric.jit import fma, jit, vectorised
+from fieldflow.numeric.jit import fma, jit, merged, vectorised
 from fieldflow.numeric.tiles import add_product
 
 GD, SGD, FLOW = 0, 1, 2
@@ -45,7 +45,7 @@ def _apply(kernel, rate, method, vector, change, duals):  # type: ignore[no-unty
     add_product(change, duals, kernel)
 
 
-@jit
+@merged
 def _raised(matrix, squarings, vectors, steps):  # type: ignore[no-untyped-def]
     """Return (matrix^(2^squarings))^steps·vectors by binary powers; ``matrix`` and ``vectors`` are overwritten."""
     scratch, moved = np.empty(matrix.shape), np.empty(vectors.shape)
@@ -65,17 +65,22 @@ def _raised(matrix, squarings, vectors, steps):  # type: ignore[no-untyped-def]
     return vectors
 
 
-@jit
+@merged
 def _flow_step(generator, time):  # type: ignore[no-untyped-def]
     """Overwrite ``generator`` by e^{generator·time·2^-k} with k large enough for a Taylor series; return k."""
-    norm = np.sqrt(np.sum(generator * generator)) * time
+    square = 0.0
+    for i in range(generator.shape[0]):
+        for j in range(generator.shape[1]):
+            square += generator[i, j] * generator[i, j]
+    norm = np.sqrt(square) * time
     halvings = 0
     while norm > 0.125:
         norm *= 0.5
         halvings += 1
     step = time * 0.5**halvings
-    term, following = np.eye(generator.shape[0]), np.empty(generator.shape)
-    total = np.eye(generator.shape[0])
+    term, total, following = np.zeros(generator.shape), np.zeros(generator.shape), np.empty(generator.shape)
+    for i in range(generator.shape[0]):
+        term[i, i] = total[i, i] = 1.0
     for order in range(1, 20):
         following[:] = 0.0
         add_product(following, generator, term)
@@ -89,7 +94,7 @@ def _flow_step(generator, time):  # type: ignore[no-untyped-def]
     return halvings
 
 
-@jit
+@merged
 def _small_function(hessenberg, size, method, duration):  # type: ignore[no-untyped-def]
     """Return M_T·e and B^T·e of the leading block, e the first unit vector, as columns 0 and 1 of an array.
 
@@ -105,12 +110,14 @@ def _small_function(hessenberg, size, method, duration):  # type: ignore[no-unty
     matrix[0, size] = 1.0
     vectors[size, 0] = 1.0
     vectors[0, 1] = 1.0
+    squarings, steps = 0, 1
     if method == FLOW:
-        halvings = _flow_step(matrix, duration)
-        return _raised(matrix, halvings, vectors, 1)
-    for i in range(size + 1):
-        matrix[i, i] += 1.0
-    return _raised(matrix, 0, vectors, np.int64(duration))
+        squarings = _flow_step(matrix, duration)
+    else:
+        steps = np.int64(duration)
+        for i in range(size + 1):
+            matrix[i, i] += 1.0
+    return _raised(matrix, squarings, vectors, steps)
 
 
 @vectorised
@@ -120,7 +127,7 @@ def _subtract(vector, factor, direction):  # type: ignore[no-untyped-def]
         vector[i] = fma(-factor, direction[i], vector[i])
 
 
-@jit
+@merged
 def _next_direction(basis, hessenberg, size, vector):  # type: ignore[no-untyped-def]
     """Orthogonalise ``vector`` (twice) and add it; return the norm of what is new in it and of what it came from.
 
@@ -142,7 +149,7 @@ def _next_direction(basis, hessenberg, size, vector):  # type: ignore[no-untyped
     return after, before
 
 
-@jit
+@merged
 def _left_out(powers, earlier, size, weight):  # type: ignore[no-untyped-def]
     """Return by how much the solution, column 0 of ``powers``, may be off, and its length.
 

@@ -92,6 +92,14 @@ def test_importing_the_package_loads_nothing_heavy():
     assert out.strip() == "[]"
 
 
+def test_the_large_parts_of_scipy_load_only_when_used():
+    names = ("scipy.stats", "scipy.optimize", "scipy.integrate", "scipy.sparse", "matplotlib")
+    for module in ("fieldflow.ensemble", "fieldflow.experiment"):
+        code = f"import sys, {module}; print([m for m in {names} if m in sys.modules])"
+        out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        assert out.strip() == "[]", module
+
+
 def test_unknown_names_are_attribute_errors():
     with pytest.raises(AttributeError, match="nothing_like_this"):
         _ = fieldflow.nothing_like_this

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from fieldflow.checks.record import EXACT, Family, Source, row
 from fieldflow.cosnet import CosNet
@@ -124,4 +124,4 @@ def _pearson(counts: NDArray[np.int64], total: int, fraction: Array) -> tuple[fl
 def _binomial_p(count: int, total: int, fraction: float) -> float:
     if fraction in (0.0, 1.0):
         return 1.0 if count == total * fraction else 0.0
-    return float(stats.binomtest(count, total, fraction).pvalue)
+    return float(scipy.stats.binomtest(count, total, fraction).pvalue)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from fieldflow.checks.case import Case
 from fieldflow.checks.examine import Examined
@@ -137,14 +137,14 @@ def _ratio_row(
     squares = residual[used] ** 2 / variance[used]
     n = len(squares)
     total = float(squares.sum())
-    p_value = two_sided(float(stats.chi2.cdf(total, n)), float(stats.chi2.sf(total, n)))
+    p_value = two_sided(float(scipy.stats.chi2.cdf(total, n)), float(scipy.stats.chi2.sf(total, n)))
     return row(source, name, 1.0, total / n, float(np.sqrt(2.0 / n)), n, control=control, p_value=p_value,
                **place)  # type: ignore[arg-type]  # fmt: skip
 
 
 def _student_p(difference: float, error: float, n: int) -> float | None:
     """Return the two-sided p-value of a mean whose error is estimated from its own n values; None without an error."""
-    return None if error == 0.0 else float(2.0 * stats.t.sf(abs(difference) / error, n - 1))
+    return None if error == 0.0 else float(2.0 * scipy.stats.t.sf(abs(difference) / error, n - 1))
 
 
 def swapped(case: Case) -> str:

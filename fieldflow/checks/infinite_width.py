@@ -10,8 +10,8 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from fieldflow.checks.case import Case, Progress, member_of
 from fieldflow.checks.record import ASYMPTOTIC, EXACT, Check, Family, Source, row
@@ -299,7 +299,7 @@ def _pearson(counts: NDArray[np.int64], total: int, fraction: Array) -> tuple[fl
 def _binomial_p(count: int, total: int, fraction: float) -> float:
     if fraction in (0.0, 1.0):
         return 1.0 if count == total * fraction else 0.0
-    return float(stats.binomtest(count, total, fraction).pvalue)
+    return float(scipy.stats.binomtest(count, total, fraction).pvalue)
 
 
 def _halved_variance(case: Case, shell: ShellFlow, variance: Array) -> Array:
