@@ -23,9 +23,9 @@ def main(members: int = 128) -> None:
         found = sample(
             case_of(base.model_copy(update={"data": data}), 0, available_threads()), lambda stage, done: None
         )
-        loss, silent = found.loss[found.used], found.silent[found.used].mean() / base.network[0].widths[-1]
-        cost = np.median(loss[:, 1]) / np.median(loss[:, 0])
-        rows.append((silent, cost, np.median(found.train_loss[found.used])))
+        loss, silent = found.loss.quantile(0.5), found.silent.mean[0] / base.network[0].widths[-1]
+        cost = loss[1] / loss[0]
+        rows.append((silent, cost, found.train_loss.quantile(0.5)[0]))
         print(f"data seed {seed:2d}: silent {silent:.3f}, cost {cost:6.2f}, training loss {rows[-1][2]:6.2f}")
     silent, cost, train = np.array(rows).T
     quartiles = np.quantile(cost, [0.25, 0.5, 0.75])

@@ -25,6 +25,7 @@ _PUBLIC = {
     "FlowAction": "flow_action",
     "LowerLayers": "lower_layers",
     "Ensemble": "ensemble",
+    "Statistics": "member_statistics",
     "sample_correlators": "sampled",
     "correlators_of": "sampled",
     "Correlators": "correlator_estimate",

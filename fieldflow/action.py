@@ -154,6 +154,11 @@ def propagator(name: str, matrix: Array, regulator: float) -> Array:
     whole: Array = matrix + regulator * np.eye(len(matrix))
     values = np.linalg.eigvalsh(whole)
     smallest, largest = float(values[0]), float(values[-1])
+    if smallest < -largest / MAX_CONDITION:
+        raise NotPositiveDefinite(
+            f"{name}: expected G2 to be a positive definite matrix, its smallest eigenvalue is {smallest:.3g} (the largest "
+            f"{largest:.3g}): no field has this covariance"
+        )
     condition = largest / smallest if smallest > 0.0 else np.inf
     if not condition <= MAX_CONDITION:
         raise NotPositiveDefinite(

@@ -176,25 +176,25 @@ def _verify_one(
     place = Place.of(experiment, out, shards, resume=resume, options=options)
     check_replaceable(out)
 
-    def work(update: Callable[[str, int, int], None]) -> "Result":
-        return run(experiment or "paper", shards=place.shards, resume=resume, progress=update, **options)
-
     meter = JsonLines() if json_lines else Bars(quiet=quiet, unit="members")
+
+    def work() -> "Result":
+        watch: dict[str, Any] = {"progress": meter.update, "standing": meter.standing}
+        return run(experiment or "paper", shards=place.shards, resume=resume, **watch, **options)
+
     result = _saved(work, meter, place)
     if isinstance(meter, JsonLines):
         meter.finish(out, result.exit_code)
     return result
 
 
-def _saved(
-    work: "Callable[[Callable[[str, int, int], None]], Result]", meter: "Bars | JsonLines", place: "Place"
-) -> "Result":
+def _saved(work: "Callable[[], Result]", meter: "Bars | JsonLines", place: "Place") -> "Result":
     """Return the result of ``work`` after saving it; Ctrl-C ends the process with nothing half-written."""
     from fieldflow.interrupt import Abandoned, interruptible
 
     try:
         with meter:
-            result = interruptible(lambda: work(meter.update))
+            result = interruptible(work)
         _save(result, place)
     except Abandoned:
         _leave_at_once(place.left())

@@ -142,6 +142,9 @@ HELPERS = {
 }
 """Source of the functions that generated code calls, a function before those that call it."""
 
+ARITHMETIC = ("_two_product", "_difference_of_products", "_arc", "_angle", "_chord", "_atan")
+"""Helpers of arithmetic and selections only: written out in the loops that call them, these become vector code."""
+
 LIBRARY = {
     "RegularizedUpperGamma": "gammaincc",
     "InverseRegularizedUpperGamma": "gammainccinv",
@@ -209,6 +212,9 @@ class _ScalarPrinter(PythonCodePrinter):
             base, whole = self._print(expr.base), (abs(expr.exp.p) - 1) // 2
             root = f"(math.sqrt({base})*({base})**{whole})"
             return root if expr.exp > 0 else f"(1.0/{root})"
+        # Numba's negative integer power raises at zero, whatever its error model says.
+        if expr.exp.is_Integer and expr.exp < -1:
+            return f"(1.0/({self._print(expr.base)})**{-expr.exp})"
         return str(super()._print_Pow(expr, rational=rational))
 
     def _print_Float(self, expr: Any) -> str:

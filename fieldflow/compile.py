@@ -11,7 +11,7 @@ import re
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -30,6 +30,7 @@ from fieldflow.numeric.jit import cache_root, cached_in, digest_of, source_diges
 from fieldflow.python_quadrature import python_quadrature
 from fieldflow.symbolic import formula as formula_module
 from fieldflow.symbolic.activations import implemented
+from fieldflow.symbolic.contraction import Contraction
 from fieldflow.symbolic.formula import Formula
 from fieldflow.symbolic.momentum import ESTIMATES
 from fieldflow.symbolic.symbols import z
@@ -67,9 +68,17 @@ def compile_formula(formula: Formula) -> Callable[..., Any]:
     1.0
     """
     names = [str(argument) for argument in formula.args]
+    compiled = _compiled(formula, names)
+    compiled.__name__ = re.sub(r"\W+", "_", formula.name)
+    compiled.__doc__ = _about(formula, names)
+    return compiled
+
+
+def _compiled(formula: Formula, names: list[str]) -> Callable[..., Any]:
     if any(isinstance(argument, sp.MatrixSymbol) for argument in formula.args):
         return _matrix_function(formula, names)
     expr = formula.expr if formula.numerical is None else formula.numerical
+    expr = expr.replace(lambda part: isinstance(part, Contraction), lambda part: part.doit())
     checked = _boundary(formula, names)
     if isinstance(expr, sp.Integral):
         return _quadrature_function(formula, expr, names, checked)
@@ -87,6 +96,37 @@ def compile_formula(formula: Formula) -> Callable[..., Any]:
             error = error.replace(value, estimate)
         evaluate.error_estimate = _scalar_function(codegen.scalar_body(error, names), names, checked)  # type: ignore[attr-defined]
     return evaluate
+
+
+def _about(formula: Formula, names: list[str]) -> str:
+    """Return the docstring of a compiled formula: what it computes, from what, and where that holds."""
+    shapes = "matrices or stacks of them" if formula.expr.has(sp.MatrixSymbol) else "numbers or arrays that broadcast"
+    lines = [f"Return {formula.lhs} of the formula {formula.name} ({formula.validity}) as float64."]
+    lines += ["", f"Arguments, in order: {', '.join(names)}; {shapes}."]
+    if _ranks(formula):
+        lines.append("They are the cumulants at one mesh point; for tensors on a mesh use fieldflow.couplings.")
+    return "\n".join([*lines, *([f"Domain: {formula.domain}"] if formula.domain else [])])
+
+
+def _ranks(formula: Formula) -> dict[str, int]:
+    """Return the arguments that stand for tensors, as they are at one mesh point, with the ranks of those."""
+    parts = formula.expr.atoms(Contraction)
+    return {str(symbol): rank for part in parts for rank, symbol in part.tensors.items()}
+
+
+def _no_tensor(formula: Formula) -> Callable[[str, Any], None]:
+    """Return the check that no argument of a formula for one mesh point is a tensor on many, which would broadcast."""
+    ranks = _ranks(formula)
+
+    def check(name: str, array: Any) -> None:
+        rank = ranks.get(name, 0)
+        if rank > 1 and array.ndim == rank and len(set(array.shape)) == 1 and array.shape[0] > 1:
+            raise BadInput(
+                f"{name}: expected numbers at one mesh point, got shape {array.shape}, that of a tensor on "
+                f"{array.shape[0]} points, for which fieldflow.couplings is made; flatten a grid of parameter values"
+            )
+
+    return check
 
 
 def _scalar_function(body: str, names: list[str], checked: Callable[[Any], list[Any]]) -> Callable[..., Any]:
@@ -148,11 +188,14 @@ def _boundary(formula: Formula, names: list[str]) -> Callable[[Any], list[Any]]:
     checks = [_domain(argument) for argument in formula.args]
     covariance = names[:3] == ["q11", "c", "q22"]
     needs = [(entry, sp.lambdify(formula.args, entry, "numpy")) for entry in formula.requires]
+    one_point = _no_tensor(formula)
 
     def checked(values: Any) -> list[Any]:
         if len(values) != len(names):
             raise BadInput(f"{formula.name}: expected {len(names)} arguments ({', '.join(names)}), got {len(values)}")
         arrays = [inputs.real_array(name, value) for name, value in zip(names, values, strict=True)]
+        for name, array in zip(names, arrays, strict=True):
+            one_point(name, array)
         try:
             np.broadcast_shapes(*(array.shape for array in arrays))
         except ValueError as error:
@@ -200,13 +243,14 @@ def compile_activation(expr: sp.Expr) -> Any:
     ).compiled  # fmt: skip
 
 
-def load_functions(source: str, name: str, *, needs: list[str]) -> Any:
+def load_functions(source: str, name: str, *, needs: list[str], inlined: list[str]) -> Any:
     """Return the function ``name`` of a source of scalar functions and loops, compiled and releasing the GIL.
 
-    ``needs`` lists helper functions that the source calls without having been printed from an expression.
+    ``needs`` lists helper functions that the source calls without having been printed from an expression.  ``inlined``
+    lists functions of the source that loops call: written out there, because a loop with a call stays scalar.
     """
     helpers, library = codegen.helpers_of(source + "".join(f"{helper}(" for helper in needs))
-    text = "\n".join([_header(library), "import numpy as np\n", _jitted(helpers), _jitted(source)])
+    text = "\n".join([_header(library), "import numpy as np\n", _jitted(helpers, codegen.ARITHMETIC), _jitted(source, inlined)])
     return getattr(_load(text.replace("njit(error", "njit(cache=CACHE, nogil=True, error")), name)
 
 
@@ -305,9 +349,14 @@ def _quadrature_source(integral: sp.Integral, names: list[str], breaks: tuple[tu
     ])  # fmt: skip
 
 
-def _jitted(source: str) -> str:
+def _jitted(source: str, inlined: Collection[str] = ()) -> str:
     """Return the source with every top-level function compiled; 0/0 and 1/0 are NaN and inf as in NumPy."""
-    return re.sub(r"^def ", '@numba.njit(error_model="numpy")\ndef ', source, flags=re.MULTILINE)
+
+    def decorated(found: re.Match[str]) -> str:
+        force = ", forceinline=True" if found[1] in inlined else ""
+        return f'@numba.njit(error_model="numpy"{force})\n{found[0]}'
+
+    return re.sub(r"^def (\w+)", decorated, source, flags=re.MULTILINE)
 
 
 def _header(library: list[str]) -> str:

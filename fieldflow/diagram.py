@@ -13,7 +13,8 @@ from fieldflow import inputs
 from fieldflow.symbolic import counting as orders
 from fieldflow.symbolic import inverse_rules
 from fieldflow.symbolic.contraction import Contraction
-from fieldflow.symbolic.diagram_layout import BLOB, layout, tikz
+from fieldflow.symbolic.diagram_clutter import BLOB
+from fieldflow.symbolic.diagram_layout import layout, tikz
 from fieldflow.symbolic.errors import BadInput
 from fieldflow.symbolic.inverse_rules import Term
 from fieldflow.symbolic.multigraph import Multigraph
@@ -43,7 +44,7 @@ class Diagram:
     @property
     def expression(self) -> sp.Expr:
         """The term of g_r: weight times contraction, a number at one mesh point (``expression.doit()``)."""
-        return self.weight * Contraction.of(self.graph)
+        return self.weight * Contraction.of(self.graph, self.order)
 
     @property
     def weight(self) -> sp.Rational:
@@ -63,6 +64,8 @@ class Diagram:
 
     def draw(self, ax: Axes | None = None) -> Axes:
         """Draw the diagram with matplotlib, on ``ax`` or on a figure of its own (``draw().figure``)."""
+        if ax is not None and not isinstance(ax, Axes):
+            raise BadInput(f"ax: expected matplotlib axes or None, got {ax!r}")
         if ax is None:
             ax = Figure(figsize=(2.2, 2.2), layout="constrained").add_subplot()
         drawn = layout(self.graph)
@@ -87,7 +90,7 @@ def diagrams(legs: int, order: int, *, odd: bool = False, counting: str = "iid")
     Parameters
     ----------
     legs : int
-        External legs r >= 0 (0: the normalisation).
+        External legs r, 0 (the normalisation) to 2·order + 2: from r = 4 on diagrams start at order r/2 - 1.
     order : int
         Highest power of 1/N: 1 to 4, with odd cumulants 1 to 3 ("trained") or 2 ("iid").
     odd : bool
@@ -98,16 +101,15 @@ def diagrams(legs: int, order: int, *, odd: bool = False, counting: str = "iid")
     Raises
     ------
     BadInput
+        For an order that is not offered, or so many legs that their diagrams start beyond it (that order is named).
 
     >>> [(diagram.order, diagram.symmetry_factor) for diagram in diagrams(legs=4, order=2)]
     [(1, 24), (2, 48), (2, 12), (2, 16)]
     """
     inputs.flag("odd", odd)
     order = orders.check(order, odd, counting)
-    inputs.integer("legs", legs, minimum=0, maximum=inverse_rules.largest_legs(order))
-    if legs % 2 and not odd:
-        raise BadInput(f"legs: no diagram has {legs} legs without odd cumulants; give odd=True")
-    terms = inverse_rules.action_terms(int(legs), order, odd=odd, counting=counting)
+    legs = inverse_rules.checked_legs(legs, order, odd=odd, fewest=0)
+    terms = inverse_rules.action_terms(legs, order, odd=odd, counting=counting)
     return tuple(Diagram(term.graph, _whole(term.order)) for term in terms)
 
 

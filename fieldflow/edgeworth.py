@@ -193,11 +193,17 @@ class Edgeworth:
 
 
 def _half_orders(order: Any, odd: bool) -> int:
-    number = inputs.real("order", order, minimum=0.0, maximum=series.HIGHEST / 2)
-    doubled = round(2 * number)
-    if doubled != 2 * number or (doubled % 2 and not odd):
-        raise BadInput(f"order: expected a whole number (with odd cumulants also a half-integer), got {order!r}")
-    return doubled
+    """Return twice the order; BadInput, with the orders there are, for another."""
+    steps = range(0, series.HIGHEST + 1, 1 if odd else 2)
+    try:
+        number = inputs.real("order", order)
+    except BadInput:
+        number = math.nan
+    if 2 * number not in steps:
+        accepted = ", ".join(f"{half / 2:g}" for half in steps)
+        hint = "" if odd else "; half-integers with odd cumulants only"
+        raise BadInput(f"order: expected one of {accepted}, got {order!r}{hint}")
+    return int(2 * number)
 
 
 def _tensor(n: int, value: Any, points: int | None) -> Array:
@@ -220,6 +226,10 @@ def _tensor(n: int, value: Any, points: int | None) -> Array:
 def _root(covariance: Array) -> Array:
     """Return the Cholesky factor, or say how singular the covariance is and between which points."""
     values = linalg.eigvalsh(covariance)
+    if values[0] < -values[-1] / _SINGULAR:
+        raise NotPositiveDefinite(
+            f"cumulants[2]: expected a positive definite covariance, its smallest eigenvalue is {values[0]:.3g}"
+        )
     if values[0] <= 0.0 or values[-1] > _SINGULAR * values[0]:
         condition = values[-1] / values[0] if values[0] > 0.0 else math.inf
         message = f"cumulants[2]: expected a positive definite covariance, its condition number is {condition:.1e}"

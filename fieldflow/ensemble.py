@@ -13,6 +13,7 @@ from fieldflow.errors import BadInput
 from fieldflow.flow import METHODS, checked_steps
 from fieldflow.inputs import Array
 from fieldflow.member import Member, drawn
+from fieldflow.member_statistics import Statistics, collect, digest
 from fieldflow.network import MLP
 from fieldflow.numeric import rng
 from fieldflow.numeric import training as dual
@@ -28,7 +29,7 @@ from fieldflow.numeric.ensemble import (
 )
 from fieldflow.shell import checked_mode
 from fieldflow.shell_kernel import FisherLaw, fisher_law, gaussian_fisher
-from fieldflow.workers import checked_threads, in_blocks
+from fieldflow.workers import BLOCK, checked_threads, in_blocks
 
 R = TypeVar("R")
 
@@ -158,6 +159,65 @@ class Ensemble:
         if self.shell is None or self.shell.scalar:
             return np.ascontiguousarray(outputs[:, 0])
         return np.ascontiguousarray(np.moveaxis(outputs, 1, 0))
+
+    def statistics(self, x: Any, *, first: Any = 0, count: Any = None, progress: bool = True) -> Statistics:
+        """Return how f(x) is distributed over the members: means, covariances, moments, quantiles, in constant memory.
+
+        Members whose training diverged are left out and counted.
+
+        Parameters
+        ----------
+        x : array_like (n, d_in)
+        first, count : int
+            Members first … first + count - 1, all by default; ``first`` is a multiple of 64.  Statistics of several ranges of one
+            ensemble ``merge``.
+        progress : bool
+            Draw a bar on a terminal when it takes more than two seconds.
+
+        Raises
+        ------
+        BadInput
+
+        >>> ens = Ensemble(MLP(1, widths=(20,), activation="relu"), members=256, seed=1)
+        >>> parts = [ens.statistics([[1.0]], first=start, count=128) for start in (0, 128)]
+        >>> bool(parts[0].merge(parts[1]).quantile(0.5) == ens.statistics([[1.0]]).quantile(0.5))
+        True
+        """
+        points = inputs.points("x", x, self.net.d_in)
+        start = inputs.integer("first", first, maximum=self.members - 1)
+        if start % BLOCK:
+            raise BadInput(f"first: expected a multiple of {BLOCK}, got {start}")
+        left = self.members - start
+        number = left if count is None else inputs.integer("count", count, minimum=1, maximum=left)
+        shell, cutoffs = self.shell, 1 if self.shell is None else len(self.shell.cutoffs)
+        return collect(
+            self.block_work(points, lambda block: (block.outputs, block.diverged)),
+            start,
+            number,
+            layout=(cutoffs, len(points), self.net.d_out),
+            scalar=shell is None or shell.scalar,
+            identity=digest([*self._described(), points]),
+            threads=checked_threads(self.threads),
+            progress=inputs.flag("progress", progress),
+        )
+
+    def _described(self) -> list[Any]:
+        """Return everything on which the numbers depend, but not how many members there are."""
+        described: list[Any] = [self.net, self.seed, rng.RNG_VERSION]
+        if self.trained is not None:
+            rule = self.trained
+            described += [rule.x, rule.y, rule.learning_rate, rule.steps, rule.method]
+        if self.shell is not None:
+            law = self.shell.law
+            described += [
+                self.shell.cutoffs,
+                self.shell.mode,
+                law.points,
+                law.input_mean,
+                law.input_std,
+                law.noise_variance,
+            ]
+        return described
 
     def diverged(self) -> NDArray[np.bool_]:
         """Return per member whether training from zero initialisation grew the residual a thousandfold."""

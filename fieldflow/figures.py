@@ -32,13 +32,13 @@ class Series:
     @property
     def title(self) -> str:
         """Name, width and number of members."""
-        return f"{self.case.label}: N = {self.case.net.finite_widths[-1]}, {len(self.sampled.used)} members"
+        return f"{self.case.label}: N = {self.case.net.finite_widths[-1]}, {self.sampled.used} members"
 
     @cached_property
     def critical(self) -> float | None:
         """Λ_C read off the measured loss."""
         case = self.case
-        return critical_from_curve(case.grid, self.sampled.loss[self.sampled.used].mean(axis=0), case.excess)
+        return critical_from_curve(case.grid, self.sampled.loss.mean, case.excess)
 
     @cached_property
     def limit(self) -> dict[str, Any] | None:
@@ -152,53 +152,50 @@ def _panels(case: Case, critical: float | None) -> list[int]:
 
 
 def _density(case: Case, sampled: Sampled, independent: Independent, i: int) -> dict[str, Any]:
-    position = case.shown[i]
-    values = sampled.outputs[sampled.used][:, position, 0]
+    position, outputs = case.shown[i], sampled.outputs
+    cell = int(position) * case.stated
     mean, variance = independent.mean[:, position, 0], independent.variance[:, position, 0]
     low, high = (float(mixture_quantile(mean[:, None], variance[:, None], level)[0]) for level in (0.01, 0.99))
     at = np.linspace(low, high, DENSITY_POINTS)
-    inside = values[(values >= low) & (values <= high)]
-    counts, bins = np.histogram(inside, bins=40, range=(low, high))
+    bins = np.linspace(low, high, 41)
+    counts = outputs.counts(cell, bins)
     return {
         "cutoff": float(case.cutoffs[i]),
         "bins": bins.tolist(),
-        "histogram": (counts / (len(values) * np.diff(bins))).tolist(),
-        "histogram_error": (np.sqrt(np.maximum(counts, 1)) / (len(values) * np.diff(bins))).tolist(),
-        "outside": int(len(values) - len(inside)),
+        "histogram": (counts / (outputs.count * np.diff(bins))).tolist(),
+        "histogram_error": (np.sqrt(np.maximum(counts, 1)) / (outputs.count * np.diff(bins))).tolist(),
         "at": at.tolist(),
         "mixture": mixture_density(mean, variance, at).tolist(),
-        "gaussian_mean": float(values.mean()),
-        "gaussian_std": float(values.std(ddof=1)),
+        "gaussian_mean": float(outputs.mean[cell]),
+        "gaussian_std": float(outputs.std[cell]),
     }
 
 
 def _loss(case: Case, sampled: Sampled, independent: Independent) -> dict[str, Any]:
-    measured, predicted = sampled.loss[sampled.used][:, case.shown], independent.loss[:, case.shown]
+    loss, shown, predicted = sampled.loss, case.shown, independent.loss[:, case.shown]
     return {
         "cutoff": case.cutoffs.tolist(),
-        "mean": measured.mean(axis=0).tolist(),
-        "mean_error": (measured.std(axis=0, ddof=1) / math.sqrt(len(measured))).tolist(),
-        "median": np.median(measured, axis=0).tolist(),
+        "mean": loss.mean[shown].tolist(),
+        "mean_error": loss.mean_error[shown].tolist(),
+        "median": loss.quantile(0.5)[shown].tolist(),
         "predicted_mean": predicted.mean(axis=0).tolist(),
         "predicted_mean_error": (predicted.std(axis=0, ddof=1) / math.sqrt(len(predicted))).tolist(),
-        "sloppy": (sampled.sloppy[sampled.used][:, case.shown].mean(axis=0) / case.net.finite_widths[-1]).tolist(),
+        "sloppy": (sampled.sloppy.mean[0, shown] / case.net.finite_widths[-1]).tolist(),
     }
 
 
 def _moments(case: Case, sampled: Sampled, independent: Independent) -> dict[str, Any]:
-    values = sampled.outputs[sampled.used][:, case.shown, 0]
+    outputs, cells = sampled.outputs, case.shown * case.stated
     mean, variance = independent.mean[:, case.shown, 0], independent.variance[:, case.shown, 0]
-    n = len(values)
-    spread = values.std(axis=0, ddof=1)
-    fourth = np.mean((values - values.mean(axis=0)) ** 4, axis=0)
+    spread, fourth = outputs.std[cells], outputs.central(4)[cells]
     # Delta method: the tails are heavy, so the Gaussian error of a standard deviation would be far too small.
     scale = np.maximum(2.0 * spread, np.finfo(float).tiny)
-    spread_error = np.sqrt(np.maximum(fourth - spread**4, 0.0) / n) / scale
+    spread_error = np.sqrt(np.maximum(fourth - spread**4, 0.0) / outputs.count) / scale
     return {
         "cutoff": case.cutoffs.tolist(),
-        "mean": values.mean(axis=0).tolist(),
-        "mean_error": (spread / math.sqrt(n)).tolist(),
-        "median": np.median(values, axis=0).tolist(),
+        "mean": outputs.mean[cells].tolist(),
+        "mean_error": outputs.mean_error[cells].tolist(),
+        "median": outputs.quantile(0.5)[cells].tolist(),
         "std": spread.tolist(),
         "std_error": spread_error.tolist(),
         "predicted_mean": mean.mean(axis=0).tolist(),

@@ -7,6 +7,11 @@ from fieldflow.symbol_table import check_symbols, chosen
 from fieldflow.symbolic.formula import Formula
 from fieldflow.symbolic.reference import bibtex
 
+_UNTRAINED = ("action", "cumulants", "edgeworth", "nnqft")
+"""Families of formulas on correlators as they are: they know of no loss, no learning rate and no Fisher information."""
+
+_OF_TRAINING = ("loss", "learning_rate", "fisher", "partition")
+
 
 def as_text(formula: Formula, *, steps: bool = False) -> str:
     """Return the formula with its validity, domain, convention and provenance, one item per line.
@@ -24,7 +29,12 @@ def as_text(formula: Formula, *, steps: bool = False) -> str:
     lines.append(f"  domain:       {formula.domain}")
     lines += [f"  derived from: {source}" for source in formula.derived_from]
     lines += [f"  reference:    {entry.key}, {entry.locator}" for entry in formula.references]
-    lines += [f"  convention:   {name}: {statement}" for name, statement in formula.convention.items()]
+    untrained = formula.name.split(".")[0] in _UNTRAINED
+    lines += [
+        f"  convention:   {name}: {statement}"
+        for name, statement in formula.convention.items()
+        if not (untrained and name in _OF_TRAINING)
+    ]
     if steps:
         lines.append("  steps:")
         for number, step in enumerate(formula.steps, start=1):

@@ -79,12 +79,12 @@ def _listed(shards: Any) -> bool:
 
 
 def kept_members(manifest: Mapping[str, Any], stage: str = "sample") -> int:
-    """Return how many members have passed ``stage`` and are kept.
+    """Return how many members have passed a stage whose name begins with ``stage`` and are kept.
 
     >>> kept_members({"shards": {"a": {"stage": "sample", "members": 64}, "b": {"stage": "predict", "members": 64}}})
     64
     """
-    return sum(entry["members"] for entry in manifest["shards"].values() if entry["stage"] == stage)
+    return sum(entry["members"] for entry in manifest["shards"].values() if entry["stage"].startswith(stage))
 
 
 def kept_in(directory: Path) -> str:

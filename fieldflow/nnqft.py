@@ -118,8 +118,11 @@ class NNQFT:
         return self.kernel(self.points, self.points) + float(self.sigma_b or 0.0) ** 2
 
     def connected(self, n: int, width: int) -> Array:
-        """Return G_c^{(n)} of all sorted n-tuples at width N, (tuples,), n = 4 or 6: exact, N^{1-n/2} times that of one unit."""
-        width = inputs.integer("width", width, minimum=1)
+        """Return G_c^{(n)} of all sorted n-tuples at width N, (tuples,), n = 1 … 8: exact, N^{1-n/2} times that of one unit.
+
+        It vanishes for odd n.
+        """
+        width, n = inputs.integer("width", width, minimum=1), _legs(n)
         if n not in self._units:
             factor = self.scale(self.points)
             self._units[n] = packed(connected(self.network(1), self.points, n, normalisation=factor))
@@ -131,8 +134,7 @@ class NNQFT:
 
     def exact(self, n: int, width: int) -> Array:
         """Return E[f(x_1)…f(x_n)] of all sorted n-tuples at width N, (tuples,), n = 4 or 6: exact."""
-        if n not in (4, 6):
-            raise BadInput(f"n: expected 4 or 6, got {n!r}")
+        n = _four_or_six(n)
         fourth = self.connected(4, width)
         if n == 4:
             return self.gaussian(4) + fourth
@@ -140,10 +142,11 @@ class NNQFT:
 
     def gaussian(self, n: int) -> Array:
         """Return the Wick sums of K over all sorted n-tuples, (tuples,): the infinitely wide network."""
-        return wick_sum(self.propagator(), sorted_tuples(len(self.points), n))
+        return wick_sum(self.propagator(), sorted_tuples(len(self.points), _legs(n)))
 
     def deviation(self, n: int, width: int) -> Array:
         """Return m_n = (G - G_GP)/G_GP of all sorted n-tuples, (tuples,); BadInput where G_GP vanishes."""
+        n = _four_or_six(n)
         limit = self._nonzero("the free n-point function", self.gaussian(n), n)
         return self.exact(n, width) / limit - 1.0
 
@@ -158,7 +161,7 @@ class NNQFT:
             If Gauss-Legendre rules do not settle.
         """
         box = self._box(box)
-        points = sorted_tuples(len(self.points), n)
+        points = sorted_tuples(len(self.points), _legs(n))
         rules = _NODES[self.d]
         last = self._vertex(points, box, rules[0], power)
         for nodes in rules[1:]:
@@ -248,6 +251,17 @@ class NNQFT:
             rest = [i for i in range(6) if i not in chosen]
             total = total + tensor[tuple(points[:, chosen].T)] * line[tuple(points[:, rest].T)]
         return total
+
+
+def _legs(n: Any) -> int:
+    return inputs.integer("n", n, minimum=1, maximum=8)
+
+
+def _four_or_six(n: Any) -> int:
+    whole = isinstance(n, (int, np.integer)) and not isinstance(n, bool)
+    if not whole or n not in (4, 6):
+        raise BadInput(f"n: expected 4 or 6, got {n!r}")
+    return int(n)
 
 
 def wick_sum(line: Array, points: Any) -> Array:

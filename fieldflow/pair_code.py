@@ -78,13 +78,15 @@ _TILE = 128
 _NARROW = 1e-6
 """Squared sine of an angle below which rounding of the plain difference shows."""
 
-_C, _DET, _GAP, _TANGENT, _SAME, _Q2, _OVER, _NEXT, _E, _SLOPE = (_TILE * row for row in range(10))
+_C, _DET, _GAP, _TANGENT, _SAME, _Q2, _OVER, _NEXT, _E, _NEARBY, _END = (
+    _TILE * row for row in (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 13)
+)
 
 _LOAD = f"""
     for k in range(width):
         work[k + {_Q2}], work[k + {_NEXT}] = second[{{l}}, low + k], second[{{n}}, low + k]
         work[k + {_OVER}] = over[{{l}}, low + k]
-    q1, q1_next, at_1, near_1 = first[{{l}}, i], first[{{n}}, i], at[{{l}}, i], near_first[{{l}}, :, i]
+    q1, q1_next, at_1 = first[{{l}}, i], first[{{n}}, i], at[{{l}}, i]
 """
 
 _CLOSED = f"""    for k in range(width):
@@ -109,19 +111,25 @@ _CARRIED = f"""        gone = q1 == 0.0 or q2 == 0.0
 _NEAR = 1e-8
 """Var w E[σ''²]/E[σ'²], the relative error of ``nngp.nearby_determinant``, below which it beats rounded covariances."""
 
+_LOAD_NEARBY = f"""    for row in range(4):
+        own = near_first[{{l}}, row, i]
+        for k in range(width):
+            work[k + ({_NEARBY} + {_TILE} * row)] = own + near_second[{{l}}, row, low + k]
+"""
+
 _SMOOTH = f"""        above = advance(weight[{{n}}], bias[{{n}}], e)
         over_2 = work[k + {_OVER}]
         g, middle = 0.5 * (q2 - q1), 0.25 * (q1 + q2) + 0.5 * abs(c)
-        mixed, sloped = near_1[0] + near_second[{{l}}, 0, low + k], near_1[1] + near_second[{{l}}, 1, low + k]
-        steep, bent = near_1[2] + near_second[{{l}}, 2, low + k], near_1[3] + near_second[{{l}}, 3, low + k]
-        if middle > 0.0 and (c > 0.0 or {{mirrored}}) and (D + g * g) * bent < {_NEAR} * middle * steep:
-            determinant, distance = nearby(D, middle, g, 0.5 * (at_1 + over_2), 0.5 * mixed, 0.5 * sloped, 0.5 * steep)
-            distance = distance if c > 0.0 or {{even}} else at_1 + over_2 - 2.0 * e
-            D = weight[{{n}}] * (weight[{{n}}] * max(0.0, determinant) + bias[{{n}}] * distance)
-            delta = weight[{{n}}] * distance
-        else:
-            D = max(0.0, _difference_of_products(q1_next, work[k + {_NEXT}], above, above))
-            delta = max(0.0, q1_next + work[k + {_NEXT}] - 2.0 * above)
+        mixed, sloped = work[k + {_NEARBY}], work[k + {_NEARBY + _TILE}]
+        steep, bent = work[k + {_NEARBY + 2 * _TILE}], work[k + {_NEARBY + 3 * _TILE}]
+        # All of it for every pair, then a choice: with a branch the loop would stay scalar.
+        near = (middle > 0.0) & ((c > 0.0) | {{mirrored}}) & ((D + g * g) * bent < {_NEAR} * middle * steep)
+        determinant, distance = nearby(D, middle, g, 0.5 * (at_1 + over_2), 0.5 * mixed, 0.5 * sloped, 0.5 * steep)
+        distance = distance if (c > 0.0) | {{even}} else at_1 + over_2 - 2.0 * e
+        plain = max(0.0, _difference_of_products(q1_next, work[k + {_NEXT}], above, above))
+        carried = weight[{{n}}] * (weight[{{n}}] * max(0.0, determinant) + bias[{{n}}] * distance)
+        D = carried if near else plain
+        delta = weight[{{n}}] * distance if near else max(0.0, q1_next + work[k + {_NEXT}] - 2.0 * above)
 """
 
 _RECOMPUTED = f"""        above = advance(weight[{{n}}], bias[{{n}}], e)
@@ -174,8 +182,9 @@ def _through_layers(activations: tuple[Activation, ...], kinds: list[bool]) -> s
         homogeneous = is_closed and carried(activation) is not None
         outputs = "e, slope, determinant, distance" if homogeneous else "e, slope"
         parity = _parity(activation.expr)
-        rest = _CARRIED if homogeneous else (_SMOOTH if expands(activation) else _RECOMPUTED)
-        body = "".join([_LOAD, _CLOSED if is_closed else _SERIES, rest, _STORE])
+        smooth = not homogeneous and expands(activation)
+        rest = _CARRIED if homogeneous else (_SMOOTH if smooth else _RECOMPUTED)
+        body = "".join([_LOAD, _LOAD_NEARBY * smooth, _CLOSED if is_closed else _SERIES, rest, _STORE])
         lines.append(body.format(l=layer, n=layer + 1, outputs=outputs, mirrored=parity != 0, even=parity == 1))
     return "\n".join([*lines, "    return None", ""])
 
@@ -251,11 +260,18 @@ def products(i, low, width, x, y, square, weight, bias, q1, work):
         for k in range(width):
             rest = (row[k] - work[k + {_E}] * own) - (work[k + {_C}] * inverse) * own
             work[k + {_DET}] += rest * rest
+    narrow = 0
+    for k in range(width):
+        dot = work[k + {_C}] + work[k + {_E}] * square
+        work[k + {_SAME}] = 1.0 if square * work[k + {_DET}] < {_NARROW} * dot * dot else 0.0
+        narrow += work[k + {_SAME}] > 0.0
+    if narrow > 0:
+        for k in range(width):
+            if work[k + {_SAME}] > 0.0 and work[k + {_GAP}] > 0.0:
+                work[k + {_DET}] = residual(x, y, i, low + k)
     for k in range(width):
         apart = work[k + {_GAP}]
         dot = work[k + {_C}] + work[k + {_E}] * square
-        if apart > 0.0 and square * work[k + {_DET}] < {_NARROW} * dot * dot:
-            work[k + {_DET}] = residual(x, y, i, low + k)
         c = q1 if apart == 0.0 else bias + weight * dot
         work[k + {_C}] = work[k + {_TANGENT}] = c
         work[k + {_DET}] = weight * (weight * square * work[k + {_DET}] + bias * apart)
@@ -265,7 +281,7 @@ def products(i, low, width, x, y, square, weight, bias, q1, work):
 
 def fill(start, stop, same, x, y, first, second, at, over, near_first, near_second, weight, bias, kernel, tangent{{names}}):
     """Write rows start ... stop - 1 of both kernels; with ``same`` only j >= i is computed and mirrored."""
-    work = np.empty({_SLOPE + _TILE})
+    work = np.empty({_END})
     for i in range(start, stop):
         square = 0.0
         for r in range(x.shape[0]):
@@ -294,7 +310,8 @@ def compiled_fill(activations: tuple[Activation, ...]) -> Any:
     sources = [
         _layer(layer, a) for layer, (a, is_closed) in enumerate(zip(activations, kinds, strict=True)) if is_closed
     ]
+    inlined = [*(f"layer_{layer}" for layer in range(len(kinds))), "advance", "tangent_above", "nearby"]
     if not all(kinds):
         sources.append(_SERIES_SOURCE)
     sources += [_recursions(), _nearby(), _through_layers(activations, kinds), _FILL.format(names=names)]
-    return load_functions("".join(sources), "fill", needs=["_difference_of_products"])
+    return load_functions("".join(sources), "fill", needs=["_difference_of_products"], inlined=inlined)

@@ -6,8 +6,8 @@ the read-out trained on it.  That read-out stays on its layer (*shared*), or mee
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-from typing import NamedTuple
+from functools import cached_property, partial
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +16,17 @@ from fieldflow.ensemble import Ensemble, Trained
 from fieldflow.flow import training_matrix
 from fieldflow.formulas import compiled, pair_expectation
 from fieldflow.inputs import Array
+from fieldflow.keeper import BlockWork, Keeper
 from fieldflow.network import MLP
 from fieldflow.numeric import rng
 from fieldflow.numeric.coarsegrain import removed_from
 from fieldflow.numeric.ensemble import outputs_block
 from fieldflow.numeric.features import Frozen, factorised_block, independent_block, shared_block
+from fieldflow.processes import Stop
+from fieldflow.shards import Record
 from fieldflow.shell_kernel import FisherLaw
-from fieldflow.workers import in_blocks
+
+T = TypeVar("T", bound=Record)
 
 HALF = 0.5
 """c_1 = E[relu(z)²] of ReLU, whose degree is 1."""
@@ -225,6 +229,27 @@ def _over_points(count: int, mean: Callable[[int], float], cov: Callable[[int, i
 # Samples
 
 
+class Pass(NamedTuple):
+    """Who runs a pass over members and keeps their records, how many there are, and who is told how far it is."""
+
+    keeper: Keeper
+    members: int
+    threads: int
+    progress: Callable[[int], None]
+
+    def gather(self, label: str, kind: Callable[..., T], prepare: Callable[[], BlockWork[T]]) -> T:
+        """Return the records of all members; there is one pass for each ``label`` in a run."""
+        return self.keeper.gather(
+            label, "sample", kind, self.members, prepare, threads=self.threads, progress=self.progress
+        )
+
+
+class Shared(NamedTuple):
+    """f_Λ (members, cutoffs, p) of read-outs trained on the one frozen layer."""
+
+    outputs: Array
+
+
 class Drawn(NamedTuple):
     """f_Λ (members, cutoffs, p): with one partition for all members, and with each member's own."""
 
@@ -239,62 +264,85 @@ class Independent(NamedTuple):
     sums: Array
 
 
-def sample_shared(
-    layer: FrozenLayer, x: Array, cutoffs: Array, members: int, threads: int, progress: Callable[[int], None]
-) -> Array:
-    """Return f_Λ (members, cutoffs, p) of read-outs trained on the one frozen layer."""
-    frozen = layer.frozen()
+@dataclass(frozen=True)
+class _OnLayer:
+    """A layer with its read-out as the samplers take it, points x (p, d_in), their features (width, p), and which neurons the
+    cut-offs remove.
+    """
+
+    layer: FrozenLayer
+    frozen: Frozen
+    x: Array
+    features: Array
+    removed: NDArray[np.int64]
+    cutoffs: Array
+
+
+def _on_layer(layer: FrozenLayer, x: Array, cutoffs: Array) -> _OnLayer:
     features = np.ascontiguousarray(np.sqrt(layer.net.readout_variance) * layer.hidden(x))
-    removed = removed_from(layer.diagonal, cutoffs)
-
-    def work(first: int, count: int, stop: NDArray[np.uint8]) -> Array:
-        out = np.empty((count, len(cutoffs), len(x)))
-        shared_block(frozen, features, removed, len(cutoffs), np.uint64(layer.seed), first, out, stop)
-        return out
-
-    return np.concatenate(in_blocks(work, members, threads=threads, progress=progress))
+    return _OnLayer(layer, layer.frozen(), x, features, removed_from(layer.diagonal, cutoffs), cutoffs)
 
 
-def sample_factorised(
-    layer: FrozenLayer, x: Array, cutoffs: Array, members: int, threads: int, progress: Callable[[int], None]
-) -> Drawn:
+def sample_shared(layer: FrozenLayer, x: Array, cutoffs: Array, run: Pass) -> Array:
+    """Return f_Λ (members, cutoffs, p) of read-outs trained on the one frozen layer."""
+    return run.gather("shared", Shared, partial(_shared, _on_layer(layer, x, cutoffs))).outputs
+
+
+def _shared(given: _OnLayer) -> BlockWork[Shared]:
+    seed, cutoffs = np.uint64(given.layer.seed), len(given.cutoffs)
+
+    def work(first: int, count: int, stop: Stop) -> Shared:
+        out = np.empty((count, cutoffs, len(given.x)))
+        shared_block(given.frozen, given.features, given.removed, cutoffs, seed, first, out, stop)
+        return Shared(out)
+
+    return work
+
+
+def sample_factorised(layer: FrozenLayer, x: Array, cutoffs: Array, run: Pass) -> Drawn:
     """Return f_Λ of the same read-outs, each on a fresh hidden layer: the law (63) taken at its word."""
-    frozen, fixed = layer.frozen(), removed_from(layer.diagonal, cutoffs)
-    net, activations = layer.net.architecture(), layer.net.compiled_activations()
-    columns, ensemble = np.ascontiguousarray(x.T), Ensemble(layer.net, members, layer.seed)
+    return run.gather("factorised", Drawn, partial(_factorised, _on_layer(layer, x, cutoffs)))
 
-    def work(first: int, count: int, stop: NDArray[np.uint8]) -> Drawn:
-        given = ensemble.gaussian_law(layer.law, first, count)
-        both = np.empty((count, len(cutoffs), len(x))), np.empty((count, len(cutoffs), len(x)))
-        seed = np.uint64(layer.seed)
-        factorised_block(net, activations, frozen, columns, fixed, given, cutoffs, seed, first, *both, stop)
+
+def _factorised(given: _OnLayer) -> BlockWork[Drawn]:
+    layer, cutoffs = given.layer, given.cutoffs
+    net, activations, seed = layer.net.architecture(), layer.net.compiled_activations(), np.uint64(layer.seed)
+    columns, ensemble = np.ascontiguousarray(given.x.T), Ensemble(layer.net, 1, layer.seed)
+
+    def work(first: int, count: int, stop: Stop) -> Drawn:
+        own = ensemble.gaussian_law(layer.law, first, count)
+        both = np.empty((count, len(cutoffs), len(given.x))), np.empty((count, len(cutoffs), len(given.x)))
+        factorised_block(
+            net, activations, given.frozen, columns, given.removed, own, cutoffs, seed, first, *both, stop
+        )  # fmt: skip
         return Drawn(*both)
 
-    parts = in_blocks(work, members, threads=threads, progress=progress)
-    return Drawn(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    return work
 
 
-def sample_independent(
-    net: MLP, trained: Trained, law: FisherLaw, seed: int, x: Array, cutoffs: Array, members: int, threads: int,
-    progress: Callable[[int], None],
-) -> Independent:  # fmt: skip
-    """Return what members do that are trained on their own hidden layers, and the sums of their weights."""
-    compiled_net, activations = net.architecture(), net.compiled_activations()
-    columns, train = np.ascontiguousarray(x.T), np.ascontiguousarray(trained.x.T)
-    rule, ensemble = trained.compiled(), Ensemble(net, members, seed)
-    frozen = Frozen(np.empty((0, 0)), trained.y[:, 0].copy(), rule.rate, rule.method, rule.duration)
+def sample_independent(ensemble: Ensemble, law: FisherLaw, x: Array, cutoffs: Array, run: Pass) -> Independent:
+    """Return what members do that are trained on their own hidden layers, and the sums of their weights.
 
-    def work(first: int, count: int, stop: NDArray[np.uint8]) -> Independent:
-        given = ensemble.gaussian_law(law, first, count)
-        own, sums = np.empty((count, len(cutoffs), len(x))), np.empty((count, 2))
-        independent_block(
-            compiled_net, activations, columns, train, frozen, given, cutoffs, np.uint64(seed), first, own, sums, stop
-        )
-        return Independent(own, sums)
-
-    parts = in_blocks(work, members, threads=threads, progress=progress)
-    own, sums = (np.concatenate(column) for column in zip(*parts, strict=True))
+    ``ensemble`` is trained, not coarse-grained.
+    """
+    own, sums = run.gather("independent", Independent, partial(_independent, ensemble, law, x, cutoffs))
+    net = ensemble.net
     return Independent(own, sums * np.array([np.sqrt(net.readout_variance), net.readout_variance]))
+
+
+def _independent(ensemble: Ensemble, law: FisherLaw, x: Array, cutoffs: Array) -> BlockWork[Independent]:
+    net, activations, seed = ensemble.net.architecture(), ensemble.net.compiled_activations(), np.uint64(ensemble.seed)
+    rule = ensemble.compiled_training()
+    frozen = Frozen(np.empty((0, 0)), rule.y[:, 0].copy(), rule.rate, rule.method, rule.duration)
+    columns = np.ascontiguousarray(x.T)
+
+    def work(first: int, count: int, stop: Stop) -> Independent:
+        given = ensemble.gaussian_law(law, first, count)
+        out = Independent(np.empty((count, len(cutoffs), len(x))), np.empty((count, 2)))
+        independent_block(net, activations, columns, rule.x, frozen, given, cutoffs, seed, first, *out, stop)
+        return out
+
+    return work
 
 
 def exchangeable_law(width: int, sums: Array, prior: float) -> ReadoutLaw:

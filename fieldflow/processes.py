@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
@@ -33,11 +33,12 @@ _STOP: list[Stop] = []
 
 
 def in_processes(
-    work: Callable[[Piece, Stop], R], pieces: list[Piece], *, workers: int, done: Callable[[Piece, R], None]
-) -> None:
-    """Call ``work(piece, stop)`` for all pieces in ``workers`` new processes and ``done(piece, result)`` here, as they end.
+    work: Callable[[Piece, Stop], R], pieces: list[Piece], *, workers: int
+) -> Generator[tuple[Piece, R], None, None]:
+    """Yield (piece, ``work(piece, stop)``) for all pieces from ``workers`` new processes, as they end.
 
-    Processes are spawned, so ``work`` must be picklable; they end with this process however it ends.
+    Processes are spawned, so ``work`` must be picklable; they end with this process however it ends, or when the generator
+    is closed.
 
     Raises
     ------
@@ -74,7 +75,7 @@ def in_processes(
                     pool = fresh()
                     waiting.appendleft(piece)
                 else:
-                    done(piece, result)
+                    yield piece, result
                 del busy[job]
                 idle.append(pool)
     finally:

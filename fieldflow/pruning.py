@@ -5,7 +5,9 @@ Formulas ``pruning.*``: at infinite width f_pruned = s f_T + √(s(1-s)) η with
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +19,12 @@ from fieldflow.errors import BadInput, NoClosedForm
 from fieldflow.flow import TrainingFlow
 from fieldflow.formulas import compiled
 from fieldflow.inputs import Array
+from fieldflow.keeper import BlockWork, Keeper
 from fieldflow.kernels import nngp
 from fieldflow.numeric.pruning import RULES, pruned_block
+from fieldflow.processes import Stop
 from fieldflow.shell_kernel import FisherLaw, fisher_law
-from fieldflow.workers import checked_threads, in_blocks
+from fieldflow.workers import checked_threads
 
 
 class PrunedFlow:
@@ -171,35 +175,56 @@ def prune(
         inputs.choice("by", name, tuple(RULES))
     law = fisher_law(ens.net, fisher, input_mean, input_std, 1.0)
     counts = np.floor(grid * ens.net.finite_widths[-1] + 0.5).astype(np.int64)
-    outputs, diverged = pruned_outputs(ens, x, counts, names, law)
+    pruning = Pruning(ens, x, counts, names, law)
+    outputs, diverged = pruned_outputs(Keeper(), "pruned", "sample", pruning, lambda _: None)
     if np.any(diverged):
         raise BadInput(f"ens: training diverged in {int(diverged.sum())} of {ens.members} members: lower learning_rate")
     return np.ascontiguousarray(np.moveaxis(outputs, 0, 2))
 
 
-def pruned_outputs(
-    ens: Ensemble,
-    x: Array,
-    counts: NDArray[np.int64],
-    by: Sequence[str],
-    law: FisherLaw,
-    progress: Callable[[int], None] | None = None,
-) -> tuple[Array, NDArray[np.bool_]]:
-    """Return f (members, rules, counts, n) after removing ``counts`` weights of each, and which members diverged."""
+@dataclass(frozen=True)
+class Pruning:
+    """An ensemble, points x (n, d_in), how many weights go (k,), by which rules, with which law of the Fisher inputs."""
+
+    ensemble: Ensemble
+    x: Array
+    counts: NDArray[np.int64]
+    by: Sequence[str]
+    law: FisherLaw
+
+
+class Pruned(NamedTuple):
+    """f (members, rules, counts, n) of the pruned members, and which of them diverged (members,)."""
+
+    outputs: Array
+    diverged: NDArray[np.bool_]
+
+
+def pruned_outputs(keeper: Keeper, label: str, stage: str, pruning: Pruning, progress: Callable[[int], None]) -> Pruned:
+    """Return what the members do after losing so many weights; ``label`` and ``stage`` name the shards."""
+    ens = pruning.ensemble
+    return keeper.gather(
+        label,
+        stage,
+        Pruned,
+        ens.members,
+        partial(_work, pruning),
+        threads=checked_threads(ens.threads),
+        progress=progress,
+    )
+
+
+def _work(pruning: Pruning) -> BlockWork[Pruned]:
+    ens, x, counts, law = pruning.ensemble, pruning.x, pruning.counts, pruning.law
     net, activations = ens.net.architecture(), ens.net.compiled_activations()
-    rules = np.array([RULES[name] for name in by], dtype=np.int64)
+    rules = np.array([RULES[name] for name in pruning.by], dtype=np.int64)
     training, shell = ens.compiled_training(), CoarseGrained(np.zeros(1), law, "prune").compiled(ens.net.d_in)
     columns, seed = np.ascontiguousarray(x.T), np.uint64(ens.seed)
 
-    def work(first: int, count: int, stop: NDArray[np.uint8]) -> tuple[Array, NDArray[np.bool_]]:
+    def work(first: int, count: int, stop: Stop) -> Pruned:
         given = ens.gaussian_law(law, first, count) if law.points is None else np.empty((0, 0))
-        outputs = np.empty((count, len(rules), len(counts), len(x)))
-        diverged = np.zeros(count, dtype=np.bool_)
-        pruned_block(
-            net, activations, seed, first, columns, training, shell, given, rules, counts, outputs, diverged, stop
-        )
-        return outputs, diverged
+        out = Pruned(np.empty((count, len(rules), len(counts), len(x))), np.zeros(count, dtype=np.bool_))
+        pruned_block(net, activations, seed, first, columns, training, shell, given, rules, counts, *out, stop)
+        return out
 
-    parts = in_blocks(work, ens.members, threads=checked_threads(ens.threads), progress=progress)
-    outputs, diverged = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return outputs, diverged
+    return work

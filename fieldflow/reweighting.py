@@ -4,8 +4,9 @@ Equation (44) of arXiv:2405.17538 by self-normalised importance sampling.  Too f
 a tail, are a status that travels with every estimate.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,15 @@ from fieldflow.cosnet import CosNet
 from fieldflow.designed import NODES, DesignedTheory
 from fieldflow.errors import Underpowered
 from fieldflow.inputs import Array
+from fieldflow.keeper import BlockWork, Keeper
 from fieldflow.numeric import importance
-from fieldflow.numeric.design import DesignBlock, design_block, empty_design
+from fieldflow.numeric.cosnet import CosLayer
+from fieldflow.numeric.design import DesignBlock, LocalInteraction, design_block, empty_design
 from fieldflow.numeric.symmetric import sorted_tuples, unpacked
+from fieldflow.processes import Stop
 from fieldflow.unit_law import unit_law
 from fieldflow.verdict import UNDERPOWERED
-from fieldflow.workers import checked_threads, in_blocks
+from fieldflow.workers import checked_threads
 
 USABLE = "usable"
 
@@ -138,7 +142,7 @@ class Reweighted:
     @cached_property
     def sample(self) -> DesignBlock:
         """The free networks: fields (members, p), O at coupling 1 (members,), and the Schwinger-Dyson pair (members, p)."""
-        return draw(self.theory, self.members, self.seed, checked_threads(self.threads))
+        return draw(self, Keeper(), lambda _: None)
 
     @cached_property
     def log_weights(self) -> Array:
@@ -255,16 +259,25 @@ def free_fourth_moments(theory: DesignedTheory) -> Array:
     return total
 
 
-def draw(theory: DesignedTheory, members: int, seed: int, threads: int, progress: Any = None) -> DesignBlock:
-    """Return what the interaction sees of the free networks 0 … members - 1."""
-    size = len(theory.points)
+def draw(free: Reweighted, keeper: Keeper, progress: Callable[[int], None], label: str = "free") -> DesignBlock:
+    """Return what the interaction sees of the free networks; ``label`` names the shards."""
+    theory, members, size = free.theory, free.members, len(free.theory.points)
     memory.require(8 * (10 * size + size**2 + 60) * members, f"{members} members at {size} points")
-    layer, columns, compiled, key = theory.net.architecture(), theory.columns, theory.compiled(), np.uint64(seed)
+    return keeper.gather(
+        label,
+        "sample",
+        DesignBlock,
+        members,
+        partial(_work, theory.net.architecture(), theory.columns, theory.compiled(), size, free.seed),
+        threads=checked_threads(free.threads),
+        progress=progress,
+    )
 
-    def work(first: int, count: int, stop: NDArray[np.uint8]) -> DesignBlock:
+
+def _work(layer: CosLayer, columns: Array, compiled: LocalInteraction, size: int, seed: int) -> BlockWork[DesignBlock]:
+    def work(first: int, count: int, stop: Stop) -> DesignBlock:
         out = empty_design(count, size)
-        design_block(layer, key, first, columns, compiled, out, stop)
+        design_block(layer, np.uint64(seed), first, columns, compiled, out, stop)
         return out
 
-    parts = in_blocks(work, members, threads=threads, progress=progress)
-    return DesignBlock(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    return work

@@ -6,11 +6,12 @@ from pathlib import Path
 from fieldflow import inputs
 from fieldflow.checks.record import judge
 from fieldflow.errors import BadInput
-from fieldflow.experiment import KINDS, load_experiment
+from fieldflow.experiment import load_experiment
 from fieldflow.keeper import Keeper
 from fieldflow.result import Result
 from fieldflow.shards import Shards, identity
-from fieldflow.study import Study
+from fieldflow.study import Report, Study
+from fieldflow.verdict import Standing
 from fieldflow.workers import checked_threads
 
 
@@ -25,6 +26,7 @@ def run(
     resume: bool = False,
     workers: int = 1,
     progress: Callable[[str, int, int], None] | None = None,
+    standing: Callable[[Standing], None] | None = None,
 ) -> Result:
     """Run an experiment and return its result: every prediction beside its measurement.
 
@@ -45,7 +47,10 @@ def run(
     workers : int
         Processes that sample the members; a script then needs ``if __name__ == "__main__"``.
     progress : callable, optional
-        Called as progress(stage, members done, members in all) after each block.
+        Called as progress(stage, members done, members in all) after every few blocks.
+    standing : callable, optional
+        Called with (family, chi2, dof, p_value, status) of a joint comparison while the members come in, where that is
+        possible (kind shell).
 
     Raises
     ------
@@ -58,22 +63,18 @@ def run(
         raise BadInput("resume: give shards, the directory that keeps the members")
     if not isinstance(experiment, Study):
         experiment = load_experiment(experiment, members=members, seed=seed, quick=quick)
+    report = Report(progress or (lambda *_: None), standing or (lambda _: None))
     keeper = _keeper(experiment, shards, resume, workers)
     try:
-        outcome = experiment.kept_by(keeper).outcome(threads, progress or (lambda *_: None))
+        outcome = experiment.kept_by(keeper).outcome(threads, report)
     finally:
         keeper.close()
     return Result.of(experiment, outcome, judge(outcome.families, experiment.checks.alpha))
 
 
 def _keeper(study: Study, shards: str | Path | None, resume: bool, workers: int) -> Keeper:
-    """Return who makes and keeps the records of the long pass; BadInput if there is none, or no place for them."""
-    if (shards is not None or workers > 1) and not study.has_long_pass:
-        kinds = ", ".join(kind for kind, study_class in KINDS.items() if study_class.has_long_pass)
-        what = "shards: kind {} keeps no shards" if shards is not None else "workers: kind {} runs in one process"
-        raise BadInput(f"{what.format(study.kind)}; accepted: {kinds}")
+    """Return who makes and keeps the records of the long passes; BadInput if there is no place for them."""
     if shards is None:
         return Keeper(workers=workers)
     same = identity(study.resolved(), study.digest, seed=study.seed, members=study.members)
-    total = study.members * study.ensembles
-    return Keeper(Shards(Path(shards), same, total, resume=resume), workers)
+    return Keeper(Shards(Path(shards), same, study.drawn, resume=resume), workers)

@@ -4,9 +4,9 @@ Memory does not grow with the number of networks: only sums of monomials over gr
 """
 
 import math
-from contextlib import ExitStack
+from collections.abc import Callable
+from dataclasses import dataclass
 from threading import local
-from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -19,13 +19,12 @@ from fieldflow.memory import require
 from fieldflow.network import MLP
 from fieldflow.numeric import dyadic, moments, npoint
 from fieldflow.numeric.rng import ACROSS
-from fieldflow.progress import Bars
+from fieldflow.progress import LateBar
 from fieldflow.workers import checked_threads, in_order
 
 _POINTS = 16
 _FEWEST_BLOCKS = 32
 _SMALLEST_BLOCK = 4
-_QUIET_SECONDS = 2.0
 
 
 def _checked_orders(orders: Any) -> tuple[int, ...]:
@@ -62,10 +61,16 @@ def _checked_first(first: int, block: int) -> int:
 
 def _checked_block(block: int | None, members: int, highest: int) -> int:
     """Return the members per block: about _FEWEST_BLOCKS blocks or more; Underpowered with too few members for that."""
-    needed = max(_FEWEST_BLOCKS * _SMALLEST_BLOCK, _FEWEST_BLOCKS * highest)
+    fewest = _FEWEST_BLOCKS * _SMALLEST_BLOCK
+    needed = max(fewest, _FEWEST_BLOCKS * highest)
     if members < needed:
+        within = f"the highest of orders at {members // _FEWEST_BLOCKS}"
+        if members < fewest:
+            within = f"at least {fewest} with the highest of orders at {_SMALLEST_BLOCK}"
+        alternative = f" or {within}, as in orders=(2, 4)" if needed > fewest else ""
         raise Underpowered(
-            f"members: {highest}-point functions with errors need at least {needed} independent samples, got {members}"
+            f"members: {highest}-point functions with errors need at least {needed} independent samples, got {members}; "
+            f"give {needed} or more{alternative}"
         )
     if block is None:
         return min(ACROSS, 1 << int(math.log2(members // _FEWEST_BLOCKS)))
@@ -129,49 +134,86 @@ def sample_correlators(
     size = _checked_block(block, members, max(wanted))
     first = _checked_first(first, size)
     odd = not rao_blackwell and any(order % 2 for order in wanted)
-    plan = moments.plan(len(x), odd, max(wanted), bool(rao_blackwell))
-    ends = first, first + members
-    tree = _network_tree(net, x, plan, bool(rao_blackwell), seed, size, ends, checked_threads(threads), progress)
-    how = "moments given the hidden layer" if rao_blackwell else "moments"
-    origin = (net, tuple(map(tuple, x.tolist())))
-    return _finite(Correlators(tree, len(x), max(wanted), odd, size, np.zeros(len(x)), seed, origin, how))
+    drawing = Drawing(net, x, max(wanted), odd, bool(rao_blackwell), seed, size)
+    return drawing.correlators(_network_tree(drawing, (first, first + members), checked_threads(threads), progress))
 
 
-def _network_tree(
-    net: MLP,
-    x: Array,
-    plan: moments.Plan,
-    given_hidden: bool,
-    seed: int,
-    block: int,
-    members: tuple[int, int],
-    threads: int,
-    progress: bool,
-) -> dyadic.Tree:
+@dataclass(frozen=True)
+class Drawing:
+    """Which networks are drawn at which points x (m, d_in), and of which of their monomials sums are taken.
+
+    ``block`` members make a leaf of the tree of sums; ``odd``: whether there are odd monomials.
+    """
+
+    net: MLP
+    x: Array
+    highest: int
+    odd: bool
+    given_hidden: bool
+    seed: int
+    block: int
+
+    @classmethod
+    def of(cls, net: MLP, points: Any, members: int, seed: int) -> "Drawing":
+        """Return the drawing of ``sample_correlators`` with its default options."""
+        x, highest = _checked_points(net, points), 6
+        return cls(net, x, highest, False, True, seed, _checked_block(None, members, highest))
+
+    @property
+    def plan(self) -> moments.Plan:
+        """Which products make which monomial."""
+        return moments.plan(len(self.x), self.odd, self.highest, self.given_hidden)
+
+    @property
+    def entries(self) -> int:
+        """How many sums there are."""
+        return moments.packed_size(len(self.x), self.odd, self.highest)
+
+    def sums(self) -> Callable[[int, int, int, Any], Array]:
+        """Return the function of (first member, first beyond, level of the node, stop) that returns the sums of a node."""
+        built, plan, entries, key = self.net.architecture(), self.plan, self.entries, np.uint64(self.seed)
+        columns = np.ascontiguousarray(self.x.T * built.weight_std[0])
+        width, biases = self.net.finite_widths[0], built.bias_std
+        layer = npoint.Layer(columns, width, biases[0], built.weight_std[1], biases[1])
+        activation, block, given_hidden = self.net.compiled_activations()[0], self.block, self.given_hidden
+        own = local()
+
+        def node(first: int, beyond: int, level: int, stop: Any) -> Array:
+            if not hasattr(own, "room"):  # fresh memory for every node would cost as much as a small node
+                own.room = npoint.workspace(layer, block, len(plan.quadruples))
+            stack = np.zeros((level + 1, entries))
+            npoint.network_sums(
+                layer, activation, key, (first, beyond), block, plan, given_hidden, own.room, stack, stop
+            )
+            total: Array = stack[-1].copy()
+            return total
+
+        return node
+
+    def correlators(self, tree: dyadic.Tree) -> Correlators:
+        """Return what is known from the sums."""
+        how = "moments given the hidden layer" if self.given_hidden else "moments"
+        origin, size = (self.net, tuple(map(tuple, self.x.tolist()))), len(self.x)
+        return _finite(
+            Correlators(tree, size, self.highest, self.odd, self.block, np.zeros(size), self.seed, origin, how)
+        )
+
+
+def _network_tree(drawing: Drawing, members: tuple[int, int], threads: int, progress: bool) -> dyadic.Tree:
     """Return the sums over the networks members[0] … members[1] - 1."""
-    built = net.architecture()
-    columns = np.ascontiguousarray(x.T * built.weight_std[0])
-    width, biases = net.finite_widths[0], built.bias_std
-    layer = npoint.Layer(columns, width, biases[0], built.weight_std[1], biases[1])
-    activation = net.compiled_activations()[0]
+    block, sums = drawing.block, drawing.sums()
     nodes = _nodes(members, block)
-    entries = moments.packed_size(plan.points, plan.odd, plan.highest)
     levels = max(level for level, _ in nodes) + 2
-    require(8 * entries * (len(nodes) + threads * levels), f"sums of moments at {len(x)} points")
-    own = local()
+    require(8 * drawing.entries * (len(nodes) + threads * levels), f"sums of moments at {len(drawing.x)} points")
 
     def work(node: dyadic.Node, stop: Any) -> tuple[int, Array]:
-        start, beyond = (block * edge for edge in dyadic.blocks_of(node))
-        ends = start, min(beyond, members[1])
-        if not hasattr(own, "room"):  # fresh memory for every node would cost as much as a small node
-            own.room = npoint.workspace(layer, block, len(plan.quadruples))
-        stack = np.zeros((node[0] + 1, entries))
-        npoint.network_sums(layer, activation, np.uint64(seed), ends, block, plan, given_hidden, own.room, stack, stop)
-        return ends[1] - start, stack[-1].copy()
+        start, end = (block * edge for edge in dyadic.blocks_of(node))
+        beyond = min(end, members[1])
+        return beyond - start, sums(start, beyond, node[0], stop)
 
-    with _LateBars(progress, members[1] - members[0]) as bars:
-        sums = in_order(work, nodes, threads=threads, progress=lambda node: bars.advance(block << node[0]))
-    return dyadic.tree_of(dict(zip(nodes, sums, strict=True)))
+    with LateBar(progress, members[1] - members[0]) as bars:
+        found = in_order(work, nodes, threads=threads, progress=lambda node: bars.advance(block << node[0]))
+    return dyadic.tree_of(dict(zip(nodes, found, strict=True)))
 
 
 def _nodes(members: tuple[int, int], block: int) -> list[dyadic.Node]:
@@ -236,27 +278,3 @@ def _finite(found: Correlators) -> Correlators:
     if not np.all(np.isfinite(found.tree.sums)):
         raise BadInput(f"orders: products of up to {found.highest} outputs are not finite numbers")
     return found
-
-
-class _LateBars:
-    """A progress bar that appears after a while; a quick run draws nothing."""
-
-    def __init__(self, wanted: bool, members: int) -> None:
-        self._wanted, self._members, self._done = wanted, members, 0
-        self._start = monotonic()
-        self._stack = ExitStack()
-        self._bars: Bars | None = None
-
-    def __enter__(self) -> "_LateBars":
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._stack.close()
-
-    def advance(self, members: int) -> None:
-        """Count members that are done."""
-        self._done = min(self._done + members, self._members)
-        if self._bars is None and self._wanted and monotonic() - self._start > _QUIET_SECONDS:
-            self._bars = self._stack.enter_context(Bars())
-        if self._bars is not None:
-            self._bars.update("networks", self._done, self._members)

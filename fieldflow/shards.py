@@ -52,7 +52,7 @@ _LOG = logging.getLogger("fieldflow.shards")
 
 
 class Record(Protocol):
-    """A NamedTuple of arrays with the members first."""
+    """A NamedTuple of arrays; the first has one row for each member."""
 
     def _asdict(self) -> dict[str, Any]: ...
 
@@ -60,14 +60,14 @@ class Record(Protocol):
 T = TypeVar("T", bound=Record)
 
 
-def members_per_shard(members: int) -> int:
-    """Return how many members of an ensemble share one shard, a whole number of blocks.
+def members_per_shard(members: int, block: int = BLOCK) -> int:
+    """Return how many members of an ensemble share one shard, a whole number of blocks of so many.
 
     >>> members_per_shard(600), members_per_shard(100_000)
     (64, 1024)
     """
-    blocks = -(-members // BLOCK)
-    return BLOCK * min(BLOCKS_PER_SHARD, max(1, blocks // FEWEST_SHARDS))
+    blocks = -(-members // block)
+    return block * min(BLOCKS_PER_SHARD, max(1, blocks // FEWEST_SHARDS))
 
 
 def identity(resolved: Mapping[str, Any], digest: str, *, seed: int, members: int) -> dict[str, Any]:
@@ -251,6 +251,6 @@ def _unpacked(content: bytes, members: int, kind: Callable[..., T]) -> T:
     """Return the record in the bytes of a shard; ValueError or TypeError if it is not one of ``kind`` with ``members``."""
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         record = kind(**dict(arrays))
-    if any(len(column) != members for column in record._asdict().values()):
+    if len(next(iter(record._asdict().values()))) != members:
         raise ValueError(f"expected {members} members")
     return record

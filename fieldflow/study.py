@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from pydantic import Field, PrivateAttr
 
@@ -14,9 +14,23 @@ from fieldflow.errors import BadInput
 from fieldflow.keeper import Keeper
 from fieldflow.picture import Picture, Tabular
 from fieldflow.schema import Count, Judging, Label, Section, Seed, Text
+from fieldflow.verdict import Standing
 
-Report = Callable[[str, int, int], None]
-"""Called as report(stage, done, total)."""
+
+@dataclass(frozen=True)
+class Report:
+    """Who is told how far a run is, as report(stage, done, total), and how a comparison stands in the middle of it.
+
+    >>> Report(progress=print)("sample", 64, 600)
+    sample 64 600
+    """
+
+    progress: Callable[[str, int, int], None] = lambda *_: None
+    standing: Callable[[Standing], None] = lambda _: None
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Tell how far a stage is."""
+        self.progress(stage, done, total)
 
 
 @dataclass(frozen=True)
@@ -74,9 +88,6 @@ class Study(Section):
     members: Count = 600
     checks: Judging = Judging()
 
-    has_long_pass: ClassVar[bool] = False
-    """Whether its members can be kept in shards and shared out to processes."""
-
     _folder: Path = PrivateAttr(default=Path())
     _keeper: Keeper = PrivateAttr(default=Keeper())
 
@@ -95,8 +106,13 @@ class Study(Section):
         """How many ensembles of ``members`` are sampled."""
         return 1
 
+    @property
+    def drawn(self) -> int:
+        """How many members all passes draw whose stage begins with ``sample``: so many can be kept in shards."""
+        return self.members * self.ensembles
+
     def kept_by(self, keeper: Keeper) -> "Study":
-        """Return the same study with its long pass in the hands of ``keeper``."""
+        """Return the same study with its long passes in the hands of ``keeper``."""
         study = self.model_copy()
         study._keeper = keeper
         return study

@@ -1,6 +1,7 @@
 """Does a measurement agree with a prediction? Pull, p-value and power; too little power is not a pass."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from fieldflow import inputs
 from fieldflow.errors import BadInput
@@ -11,6 +12,21 @@ AGREES, DISAGREES, UNDERPOWERED = "agrees", "disagrees", "underpowered"
 
 POWER = 8.0
 """Standard errors by which a negative control must be shifted, or the check could not have failed."""
+
+
+class Standing(NamedTuple):
+    """How the joint statement of a family stands after some of the members; no verdict yet."""
+
+    family: str
+    chi2: float
+    dof: int
+    p_value: float
+    status: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.family} so far: χ²/dof = {self.chi2 / max(self.dof, 1):.4f}, p = {self.p_value:.2g}, {self.status}"
+        )
 
 
 @dataclass(frozen=True)

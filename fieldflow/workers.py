@@ -5,8 +5,11 @@ on how many threads share the blocks.
 """
 
 import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import closing
 from typing import TypeVar
 
 import numpy as np
@@ -20,6 +23,9 @@ from fieldflow.errors import BadInput
 
 BLOCK = 64
 """Members per block, part of the definition of the numbers (blocks are reduced in index order)."""
+
+AHEAD = 4
+"""Pieces per thread that are begun before the first of them is used."""
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -77,20 +83,46 @@ def in_order(
     progress: Callable[[P], None] | None = None,
 ) -> list[R]:
     """Run ``work(piece, stop)`` over all pieces as ``in_blocks`` does; return the results in their order."""
+    found = []
+    with closing(in_turn(work, pieces, threads=threads)) as results:
+        for piece, result in zip(pieces, results, strict=True):
+            found.append(result)
+            if progress is not None:
+                progress(piece)
+    return found
+
+
+def in_turn(
+    work: Callable[[P, NDArray[np.uint8]], R], pieces: Iterable[P], *, threads: int
+) -> Generator[R, None, None]:
+    """Yield the results of ``work(piece, stop)`` in the order of the pieces, a few pieces at a time.
+
+    So few results wait for their turn that memory does not grow with the number of pieces.  When an exception or Ctrl-C comes,
+    or the generator is closed, the running pieces are told to stop and the others are not begun.
+    """
     stop = np.zeros(1, np.uint8)
+    begun: deque[Future[R]] = deque()
     with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(max_workers=threads) as pool:
-        jobs: list[Future[R]] = [pool.submit(work, piece, stop) for piece in pieces]
-        piece_of = dict(zip(jobs, pieces, strict=True))
-        waiting: set[Future[R]] = set(jobs)
         try:
-            while waiting:
-                done, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
-                for job in done:
-                    job.result()
-                    if progress is not None:
-                        progress(piece_of[job])
-        except BaseException:
+            for piece in pieces:
+                begun.append(pool.submit(work, piece, stop))
+                if len(begun) > AHEAD * threads:
+                    yield _awaited(begun)
+            while begun:
+                yield _awaited(begun)
+        finally:
             stop[0] = 1
             pool.shutdown(wait=True, cancel_futures=True)
-            raise
-    return [job.result() for job in jobs]
+
+
+def _awaited(begun: deque[Future[R]]) -> R:
+    """Return the first result; wait in short steps, since a signal is not heard inside a wait on every system."""
+    while True:
+        try:
+            result = begun[0].result(timeout=0.2)
+        except FutureTimeoutError:
+            if begun[0].done():  # the work itself ran into a time limit
+                raise
+            continue
+        begun.popleft()
+        return result

@@ -1,25 +1,19 @@
 """Where are the vertices and lines of a diagram drawn? Placed here, once, for TikZ and for matplotlib.
 
-Vertices stand on a line, a triangle, a square or a star, whichever crosses least; parallel lines bend apart; external legs
-and self-lines share the free angles around their vertex.
+Vertices stand on a line, a triangle (with a tail), a square or a star, whichever crosses least as drawn; parallel lines bend
+apart, on the rim away from the middle; external legs and self-lines share the free angles around their vertex.
 """
 
 import cmath
 import math
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations, permutations
 
+from fieldflow.symbolic.diagram_clutter import BLOB, CROSSING, TOUCHING, Curve, Point, crossings, touches
 from fieldflow.symbolic.multigraph import Multigraph
 
-Point = complex
-Curve = tuple[Point, Point, Point, Point]
-"""Control points of a cubic Bézier curve."""
-
-BLOB = 0.2
-"""Radius of a vertex; neighbours are 1.7 apart and legs 0.95 long."""
-
-_SPACING, _LEG, _BEND, _LOOP = 1.7, 0.95, 0.42, 1.05
-_SAMPLES = 24
+_SPACING, _LEG, _BEND, _RIM_BEND, _LOOP = 1.7, 0.95, 0.42, 0.45, 1.05
 _LINE_BONUS = 0.5  # a chain reads best in a row
 
 
@@ -32,13 +26,34 @@ class Layout:
     legs: tuple[tuple[Point, Point], ...]
 
 
+@cache
 def layout(graph: Multigraph) -> Layout:
     """Return the drawing of a diagram.
 
     >>> len(layout(Multigraph((4, 4), (2, 2), ((0, 2), (2, 0)))).lines)
     2
     """
-    places = min(_arrangements(len(graph.degrees)), key=lambda found: _clutter(graph, found))
+    first, *others = sorted(_arrangements(len(graph.degrees)), key=lambda found: _cost(graph, found))
+    best = _drawn(graph, first)
+    least = _cost(graph, first) + _clutter(best)
+    for places in others:
+        if _cost(graph, places) >= least:
+            break  # clutter only adds to it
+        drawn = _drawn(graph, places)
+        cost = _cost(graph, places) + _clutter(drawn)
+        if cost < least:
+            best, least = drawn, cost
+    return best
+
+
+def _clutter(drawn: Layout) -> float:
+    """Return what crossings cost, of the strokes as they are drawn."""
+    strokes = [*drawn.lines, *drawn.legs]
+    return CROSSING * crossings(strokes, drawn.vertices) + TOUCHING * touches(strokes, drawn.vertices)
+
+
+def _drawn(graph: Multigraph, places: list[Point]) -> Layout:
+    """Return the drawing with vertices at these places."""
     between = [curve for u, v in combinations(range(len(places)), 2) for curve in _bundle(graph.lines, places, u, v)]
     loops: list[Curve] = []
     legs: list[tuple[Point, Point]] = []
@@ -66,48 +81,35 @@ def _arrangements(count: int) -> list[list[Point]]:
     shapes = [row] if count == 2 else [row, ring]
     if count == 4:
         shapes.append([0j, *(_SPACING * cmath.exp(1j * math.pi * (0.5 + 2 * i / 3)) for i in range(3))])
+        shapes.append([-_SPACING + 0j, 0j, *(_SPACING * cmath.exp(1j * math.pi * side / 6) for side in (1, -1))])
     return [list(order) for shape in shapes for order in permutations(shape)]
 
 
-def _clutter(graph: Multigraph, places: list[Point]) -> float:
-    """Return how hard the arrangement is to read: crossings, lines through other vertices, long lines."""
+def _cost(graph: Multigraph, places: list[Point]) -> float:
+    """Return how hard an arrangement is to read without its crossings: long lines; a row reads best."""
     pairs = [(u, v) for u, v in combinations(range(len(places)), 2) if graph.lines[u][v]]
-    cost = sum(abs(places[u] - places[v]) / _SPACING for u, v in pairs)
-    for u, v in pairs:
-        cost += sum(
-            5.0 for w in range(len(places)) if w not in (u, v) and _distance(places[w], places[u], places[v]) < 0.5
-        )
-    for (a, b), (c, d) in combinations(pairs, 2):
-        cost += 3.0 * (len({a, b, c, d}) == 4 and _cross(places[a], places[b], places[c], places[d]))
-    flat = all(abs(place.imag) < 1e-9 for place in places)
+    length = sum(abs(places[u] - places[v]) / _SPACING for u, v in pairs)
     # Of equal arrangements the one whose first vertices stand first, so that the choice is the same everywhere.
-    return (
-        cost
-        - _LINE_BONUS * flat
-        + 1e-6 * sum(i * (place.real - 0.1 * place.imag) for i, place in enumerate(places)) * -1
-    )
+    first = sum(i * (place.real - 0.1 * place.imag) for i, place in enumerate(places))
+    lopsided = abs(sum(places)) > 1e-9
+    return float(length - _LINE_BONUS * _in_a_row(places) + 0.01 * lopsided - 1e-6 * first)
 
 
-def _distance(point: Point, start: Point, end: Point) -> float:
-    along = ((point - start) * (end - start).conjugate()).real / abs(end - start) ** 2
-    return abs(point - (start + min(1.0, max(0.0, along)) * (end - start)))
-
-
-def _cross(a: Point, b: Point, c: Point, d: Point) -> bool:
-    def side(p: Point, q: Point, r: Point) -> float:
-        return ((q - p).conjugate() * (r - p)).imag
-
-    return side(a, b, c) * side(a, b, d) < -1e-9 and side(c, d, a) * side(c, d, b) < -1e-9
+def _in_a_row(places: list[Point]) -> bool:
+    return all(abs(place.imag) < 1e-9 for place in places)
 
 
 def _bundle(lines: tuple[tuple[int, ...], ...], places: list[Point], u: int, v: int) -> list[Curve]:
-    """Return the parallel lines between two vertices, bent apart."""
+    """Return the parallel lines between two vertices, bent apart; those on the rim of an arrangement only outwards."""
     start, end, count = places[u], places[v], lines[u][v]
-    across = 1j * (end - start)
+    across = 1j * (end - start) * (_SPACING / abs(end - start)) ** 2  # flat, so that a diagonal stays within a square
+    outwards = ((start + end) / 2 - sum(places) / len(places)) * across.conjugate()
+    rim = 0.0 if abs(outwards.real) < 1e-9 else math.copysign(1.0, outwards.real)
+    step = _BEND * (2 if count == 2 else 1.6 if count == 3 else 1.2)
+    third = (end - start) / 3
     found = []
     for i in range(count):
-        bend = _BEND * (i - (count - 1) / 2) * (2 if count == 2 else 1.6 if count == 3 else 1.2)
-        third = (end - start) / 3
+        bend = _RIM_BEND * rim * i if rim else step * (i - (count - 1) / 2)
         found.append((start, start + third + bend * across, end - third + bend * across, end))
     return found
 

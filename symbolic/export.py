@@ -9,6 +9,7 @@ import sympy as sp
 
 from fieldflow.symbolic import special
 from fieldflow.symbolic.code_printers import SUPPORTED, ArrayPrinter, CPrinter, PythonPrinter, WolframPrinter
+from fieldflow.symbolic.contraction import Contraction
 from fieldflow.symbolic.errors import BadInput, NoClosedForm
 
 
@@ -147,8 +148,9 @@ def _prepared(formula: Exported, language: str, taken: frozenset[str]) -> tuple[
     return expr.xreplace(swapped), [str(renamed[argument]) for argument in formula.args]
 
 
-_PLAIN = tuple(value for value in vars(special).values() if isinstance(value, type) and "doit" in vars(value))
-"""Functions that only fix how something is rounded: each has a plain form."""
+_ROUNDED = tuple(value for value in vars(special).values() if isinstance(value, type) and "doit" in vars(value))
+_PLAIN = (*_ROUNDED, Contraction)
+"""Functions that only fix how something is rounded, and diagrams, numbers at one mesh point: each has a plain form."""
 
 
 def _in_known_functions(expr: Any, language: str) -> Any:

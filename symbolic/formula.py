@@ -15,7 +15,7 @@ from fieldflow.symbolic.convention import Convention
 from fieldflow.symbolic.derivation import chain, gathered
 from fieldflow.symbolic.equality import REFUTED, Comparison, compare
 from fieldflow.symbolic.errors import BadInput, ProofFailed
-from fieldflow.symbolic.linebreak import LINE
+from fieldflow.symbolic.linebreak import LINE, display
 from fieldflow.symbolic.printing import KNOWN_NAMES, check_names, latex, symbol_names
 from fieldflow.symbolic.reference import Reference
 
@@ -141,7 +141,7 @@ class Formula:
     def latex(
         self, style: str = "inline", *, symbols: Mapping[str, str] | None = None, width: float = LINE, label: str = ""
     ) -> str:
-        r"""Return "lhs = rhs": bare for style "inline", in a ``gather`` environment of its own for "align".
+        r"""Return "lhs = rhs": bare and on one line for style "inline", in an environment of its own for "align".
 
         Parameters
         ----------
@@ -197,7 +197,10 @@ class Formula:
         return export.code(self, language)
 
     def _repr_latex_(self) -> str:
-        return f"$\\displaystyle {self.latex()}$"
+        rows, _ = display(self.lhs, self.expr)
+        if len(rows) == 1:
+            return f"$\\displaystyle {self.latex()}$"
+        return "\\begin{align*}\n" + " \\\\\n".join(rows) + "\n\\end{align*}"
 
     def derived(self, operation: str, lhs: Any, expr: Any) -> "Formula":
         """Return a formula that follows from this one by ``operation``, keeping validity and convention."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache, partial
+from numbers import Integral
 from typing import Any
 
 import sympy as sp
@@ -76,6 +77,21 @@ def largest_legs(order: int) -> int:
     return 2 * order + 2
 
 
+def checked_legs(legs: object, order: int, *, odd: bool, fewest: int) -> int:
+    """Return the number of legs; BadInput unless g_legs can have a diagram at this (checked) order."""
+    most = largest_legs(order)
+    accepted = f"expected an integer from {fewest} to {most} at order {order}"
+    if isinstance(legs, bool) or not isinstance(legs, Integral) or legs < fewest:
+        raise BadInput(f"legs: {accepted}, got {legs!r}")
+    count = int(legs)
+    if count % 2 and not odd:
+        raise BadInput(f"legs: g_{count} vanishes without odd cumulants; give odd=True")
+    if count > most:
+        start = (count + 1) // 2 - 1
+        raise BadInput(f"legs: {accepted}, got {count}: diagrams with {count} legs start at order {start}")
+    return count
+
+
 @cache
 def one_point_action(order: int, odd: bool, counting: str) -> sp.Expr:
     """Return -ln P + ln P_0 at one mesh point by direct expansion of (40) in 1/N: no diagrams, Hermite polynomials.
@@ -141,20 +157,16 @@ def coupling_formula(legs: int, order: int, *, odd: bool = False, counting: str 
         For an order beyond what is offered, or a coupling without a diagram.
 
     >>> coupling_formula(4, 1).latex()
-    'g_{4} = - \\frac{\\hat{G}^{(4)}_{1234}}{24}'
+    'g_{4} = - \\frac{1}{24} \\hat{G}^{(4)}_{1234}'
     """
-    check(order, odd, counting)
-    if isinstance(legs, bool) or not isinstance(legs, int) or not 1 <= legs <= largest_legs(order):
-        raise BadInput(f"legs: expected an integer from 1 to {largest_legs(order)} at order {order}, got {legs!r}")
-    if legs % 2 and not odd:
-        raise BadInput(f"legs: g_{legs} vanishes without odd cumulants; give odd=True")
-    return _coupling_formula(legs, order, odd, counting)
+    order = check(order, odd, counting)
+    return _coupling_formula(checked_legs(legs, order, odd=odd, fewest=1), order, odd, counting)
 
 
 @cache
 def _coupling_formula(legs: int, order: int, odd: bool, counting: str) -> Formula:
     terms = action_terms(legs, order, odd=odd, counting=counting)
-    expr = sp.Add(*(term.weight * Contraction.of(term.graph) for term in terms))
+    expr = sp.Add(*(term.weight * Contraction.of(term.graph, term.order) for term in terms))
     scalar = sp.Add(*(term.weight * Contraction.of(term.graph).doit() for term in terms))
     used = [2, *vertex_orders(order, odd=odd, counting=counting)]
     kind = f", {counting} counting" if odd else ""
@@ -173,13 +185,16 @@ def _coupling_formula(legs: int, order: int, odd: bool, counting: str) -> Formul
 
 
 def _steps(legs: int, order: int, odd: bool, counting: str, scalar: sp.Expr) -> tuple[Step, ...]:
-    rule = sp.Symbol(r"\sum \text{connected diagrams}/\text{symmetry factor}")
     expansion = one_point_action(order, odd, counting).subs(_small, 1)
     direct = sp.Poly(expansion, field).coeff_monomial(field**legs)
+    powers = range(1 if odd else 2, largest_legs(order) + 1, 1 if odd else 2)
+    action = field**2 / (2 * G2) + sp.Add(*(sp.Symbol(f"g_{r}") * field**r for r in powers))
     return (
-        definition(sp.Symbol(r"\ln P + \tfrac12 \phi\Delta\phi"), rule,
-                   "linked clusters: vertices G_n, external legs Delta phi, internal lines -Delta, weight 1/symmetry factor"),
-        step(direct, scalar, "at one mesh point: the logarithm of (40) expanded in Hermite polynomials, without diagrams"),
+        definition(sp.Symbol("S"), action,
+                   "one mesh point; g_r is minus the sum of connected diagrams with r legs Delta phi in ln P (linked clusters): "
+                   "vertices G_n, internal lines -Delta, each over its symmetry factor"),
+        step(direct, scalar, f"the coefficient of phi^{legs} without diagrams, (40) expanded in Hermite polynomials, is the sum of "
+             "the diagrams"),
     )  # fmt: skip
 
 

@@ -38,12 +38,17 @@ def _vertex_factor(n: int) -> int:
 
 
 def _counted(n: int) -> Step:
-    """Return the factor once more, without diagrams: the coefficient of cov(u, v)^n in E[u^n v^n] of Gaussian u, v."""
+    """Return Wick's theorem for E[u^n v^n], where the factor counts pairings of every u with a v, without diagrams."""
     a, b, c = sp.symbols("a b c")
     generating = sp.exp(_s * (a**2 + b**2) / 2 + c * a * b)
-    moment = sp.diff(generating, a, n, b, n).subs({a: 0, b: 0})
-    text = f"E[u^{n} v^{n}] of Gaussian u, v with covariance c, coefficient of c^{n}: every u is paired with a v"
-    return step(sp.expand(moment).coeff(c, n), sp.Integer(_vertex_factor(n)), text)
+    moment = sp.Subs(sp.Derivative(generating, (a, n), (b, n)), (a, b), (0, 0))
+    apart = [(k, factorial(n) // factorial((n - k) // 2)) for k in range(n % 2, n, 2)]
+    wick = sum(sp.Rational(ways**2, factorial(k) * 2 ** (n - k)) * c**k * _s ** (n - k) for k, ways in apart)
+    text = (
+        f"Wick: E[u^{n} v^{n}] of Gaussian u, v with variance s and covariance c; in the term c^{n} every u is paired with some v, "
+        f"in {n}! ways: external points and one vertex"
+    )
+    return step(moment, wick + _vertex_factor(n) * c**n, text)
 
 
 @cache
@@ -51,8 +56,7 @@ def quartic() -> Formula:
     """Return λ = (G_GP - G)^{(4)}/(24 I), I = ∫ d^dy ∏ K_W(x_i, y), from first-order perturbation theory."""
     factor = _vertex_factor(4)
     first_order = G4_gp - factor * coupling * integral
-    solved = sp.solve(sp.Eq(G4, first_order), coupling)[0]
-    expr = (G4_gp - G4) / (factor * integral)
+    expr = sp.solve(sp.Eq(G4, first_order), coupling)[0]
     return Formula(
         name="nnqft.lambda",
         lhs=sp.Symbol(r"\lambda_{4}"),
@@ -63,8 +67,11 @@ def quartic() -> Formula:
         references=(Reference(SLIDES, "Sec. 3, slides: 2-pt, 4-pt and 6-pt correlation functions"),),
         steps=(
             _counted(4),
-            definition(G4, first_order, "one vertex -lambda, 4! ways to join it to the four points"),
-            step(solved, expr, "solved for lambda"),
+            definition(
+                G4,
+                first_order,
+                "first-order perturbation theory: one vertex -lambda, 4! ways to join it to the four points",
+            ),
         ),
     )
 
@@ -75,7 +82,7 @@ def sextic() -> Formula:
     factor = _vertex_factor(6)
     kappa = sp.Symbol("kappa", real=True)
     first_order = G6_4 - factor * kappa * integral
-    expr = (G6_4 - G6) / (factor * integral)
+    expr = sp.solve(sp.Eq(G6, first_order), kappa)[0]
     return Formula(
         name="nnqft.kappa",
         lhs=sp.Symbol(r"\kappa"),
@@ -87,8 +94,11 @@ def sextic() -> Formula:
         references=(Reference(SLIDES, "Eq. (3.19)"),),
         steps=(
             _counted(6),
-            definition(G6, first_order, "one vertex -kappa, 6! ways to join it to the six points"),
-            step(sp.solve(sp.Eq(G6, first_order), kappa)[0], expr, "solved for kappa"),
+            definition(
+                G6,
+                first_order,
+                "first-order perturbation theory: one vertex -kappa, 6! ways to join it to the six points",
+            ),
         ),
     )
 
@@ -97,9 +107,10 @@ def sextic() -> Formula:
 def beta() -> Formula:
     """Return β = ∂λ/∂ log L = -λ ∂ log I/∂ log L: the correlators do not know the box."""
     strength, function = sp.Function("lambda")(box), sp.Function("I")(box)
-    slope = sp.solve(sp.diff(strength * function, box), sp.diff(strength, box))[0] * box
-    expr = -coupling * running
-    inserted = slope.subs(sp.diff(function, box), running * function / box).subs(strength, coupling)
+    product = sp.Derivative(strength * function, box)
+    slope = box * sp.solve(product.doit(), sp.diff(strength, box))[0]
+    logarithmic = box * sp.Derivative(sp.log(function), box)
+    expr = (slope / (box * sp.diff(sp.log(function), box)) * running).subs(strength, coupling)
     return Formula(
         name="nnqft.beta",
         lhs=sp.Symbol(r"\beta(\lambda)"),
@@ -110,8 +121,9 @@ def beta() -> Formula:
         references=(Reference(SLIDES, "slides: dependence of the quartic coupling on the cut-off"),),
         derived_from=("nnqft.lambda",),
         steps=(
-            definition(sp.Symbol(r"\mathrm{d}(\lambda I)/\mathrm{d}L"), sp.Integer(0), "one set of correlators for every box"),
-            step(inserted, expr, "solved for the derivative of lambda"),
+            definition(product.doit(), sp.Integer(0), "one set of correlators for every box: the product of lambda and I is fixed"),
+            step(slope, -strength * logarithmic, "L times the slope of lambda, from this: lambda runs against the box integral"),
+            definition(running, logarithmic, "the running of the box integral, taken on its surface"),
         ),
     )  # fmt: skip
 

@@ -10,6 +10,7 @@ from sympy.printing.latex import LatexPrinter
 from sympy.printing.precedence import PRECEDENCE
 
 from fieldflow.symbolic import symbols as calling
+from fieldflow.symbolic.contraction import Contraction
 from fieldflow.symbolic.errors import BadInput
 from fieldflow.symbolic.partitions import printed_sums
 
@@ -167,7 +168,8 @@ class Printer(LatexPrinter):
         return r"\mathbf{0}"
 
     def _as_ordered_terms(self, expr: Any, order: Any = None) -> list[Any]:
-        return positive_first(list(super()._as_ordered_terms(expr, order=order)))
+        terms = list(super()._as_ordered_terms(expr, order=order))
+        return terms if expr.has(Contraction) else positive_first(terms)  # powers of 1/N stay in order
 
     def _print_MatAdd(self, expr: Any) -> str:
         terms = [str(self._print(term)) for term in matrix_terms(expr)]
@@ -185,7 +187,9 @@ class Printer(LatexPrinter):
             return str(super()._print_Mul(combined))
 
     def _is_tall(self, factor: Any) -> bool:
-        """Return whether a factor holds a fraction, so that it had better stand beside a fraction bar than above it."""
+        """Return whether a factor had better stand beside a fraction bar than above it: it holds a fraction, or is a diagram."""
+        if isinstance(factor, Contraction):
+            return True
         plain = isinstance(factor, sp.Function) and not isinstance(factor, sp.exp)
         return plain and not self._settings["fold_short_frac"] and r"\frac" in self._print(factor)
 

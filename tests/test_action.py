@@ -110,6 +110,41 @@ def test_couplings_are_those_of_the_formula():
         )
 
 
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ((np.eye(3), np.zeros((3,) * 4), np.zeros((3,) * 6)), "G2"),
+        ((1.3, np.zeros((2,) * 4), -0.004), "G4"),
+        ((1.3, 0.02, np.zeros((2,) * 6)), "G6"),
+    ],
+)
+def test_the_formula_of_one_point_refuses_tensors(values, name):
+    compiled = ff.coupling_formula(legs=4, order=2).compile()
+    with pytest.raises(
+        BadInput, match=rf"{name}: expected numbers at one mesh point, got shape .*fieldflow\.couplings"
+    ):
+        compiled(*values)
+    assert "one mesh point; for tensors on a mesh use fieldflow.couplings" in compiled.__doc__
+
+
+def test_the_formula_of_one_point_broadcasts_over_parameter_values():
+    compiled = ff.coupling_formula(legs=4, order=2).compile()
+    line, quartic = np.linspace(1.0, 2.0, 3), np.linspace(0.0, 0.1, 4)
+    grid = compiled(line[:, None], quartic, 0.0)
+    assert grid[2, 1] == compiled(line[2], quartic[1], 0.0)
+    # One point remains one point however many axes its tensors have.
+    assert compiled(np.full((1, 1), 2.0), np.full((1,) * 4, 0.1), 0.0).item() == compiled(2.0, 0.1, 0.0)
+
+
+def test_couplings_with_values_put_in_are_still_code():
+    formula = ff.coupling_formula(legs=4, order=2)
+    line = formula.args[0]
+    fixed = formula.subs({line: 2})
+    assert fixed.compile()(0.1, 0.2) == pytest.approx(formula.compile()(2.0, 0.1, 0.2), rel=1e-14)
+    assert "pow(G4, 2)" in fixed.code("c")
+    assert "-1/24*G4/G2^4" in formula.code("mathematica")
+
+
 def test_catalogue():
     assert {f"action.g{r}" for r in (1, 2, 3, 4, 6)} <= set(ff.catalog())
     assert ff.derive("action.g4").args == (
@@ -148,6 +183,8 @@ BAD = [
     ({2: 1.0, 3: 0.1, 4: 0.1}, {"order": 2}, BadInput, "keys 5, 6"),
     ({2: np.ones((2, 2)), 4: np.zeros((2,) * 4)}, {}, BadInput, "rows 0 and 1 are equal: repeated mesh points"),
     ({2: np.diag([1.0, 0.0]), 4: np.zeros((2,) * 4)}, {}, NotPositiveDefinite, "condition number is inf"),
+    ({2: np.array([[1.0, 2.0], [2.0, 1.0]]), 4: np.zeros((2,) * 4)}, {}, NotPositiveDefinite,
+     r"cumulants\[2\]: expected G2 to be .* smallest eigenvalue is -1 "),
     ({2: np.diag([1.0, 1e-14]), 4: np.zeros((2,) * 4)}, {}, NotPositiveDefinite, "condition number is 1e\\+14"),
     ({2: np.array([[1.0, 0.5], [0.0, 1.0]]), 4: np.zeros((2,) * 4)}, {}, BadInput, r"cumulants\[2\]: expected a fully symmetric"),
     ({2: np.eye(2), 4: np.arange(16.0).reshape((2,) * 4)}, {}, BadInput, r"cumulants\[4\]: expected a fully symmetric tensor"),
@@ -185,6 +222,26 @@ def test_draw_returns_axes(tmp_path):
     axes = ff.diagrams(legs=4, order=2)[-1].draw()
     axes.figure.savefig(tmp_path / "bubble.png")
     assert (tmp_path / "bubble.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("call", [ff.diagrams, ff.coupling_formula])
+def test_the_order_at_which_diagrams_start_is_named(call):
+    with pytest.raises(BadInput, match=r"from [01] to 4 at order 1, got 6: diagrams with 6 legs start at order 2$"):
+        call(legs=6, order=1)
+    with pytest.raises(BadInput, match=r"got 5: diagrams with 5 legs start at order 2$"):
+        call(legs=5, order=1, odd=True)
+    assert call(legs=6, order=2)
+    assert call(legs=np.int64(4), order=np.int64(1))
+    with pytest.raises(BadInput, match="legs: g_5 vanishes without odd cumulants"):
+        call(legs=5, order=2)
+    with pytest.raises(BadInput, match=r"legs: expected an integer from [01] to 4 at order 1, got 4\.0$"):
+        call(legs=4.0, order=1)
+
+
+@pytest.mark.parametrize("axes", [3, "axes"])
+def test_draw_names_what_are_no_axes(axes):
+    with pytest.raises(BadInput, match="ax: expected matplotlib axes or None, got"):
+        ff.diagrams(legs=4, order=1)[0].draw(ax=axes)
 
 
 def test_size_comes_before_any_tensor_is_read():

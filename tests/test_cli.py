@@ -18,6 +18,7 @@ from fieldflow.experiment import SHIPPED, load_experiment, template
 from fieldflow.formulas import catalog
 from fieldflow.manifest import write_manifest
 from fieldflow.store import replace_directory, write_text
+from fieldflow.verdict import Standing
 
 ROOT = Path(__file__).parent.parent
 
@@ -61,8 +62,10 @@ def calls(monkeypatch):
     def run(experiment, **options):
         load_experiment(experiment, members=options.get("members"), seed=options["seed"], quick=options["quick"])
         options["progress"]("a sample", 64, 600)
+        options["standing"](Standing("a/b", 3.0, 2, 0.4, "agrees"))
         options["progress"]("a sample", 600, 600)
-        seen.append((experiment, {key: value for key, value in options.items() if key != "progress"}))
+        told = ("progress", "standing")
+        seen.append((experiment, {key: value for key, value in options.items() if key not in told}))
         return Fake()
 
     monkeypatch.setattr(runner, "run", run)
@@ -251,7 +254,10 @@ def test_verify_prints_progress_as_lines_of_json(call, calls):
     code, out, err = call("verify", "--json-lines", "--out", "b")
     lines = [json.loads(line) for line in out.splitlines()]
     assert (code, err, len(calls)) == (0, "", 1)
-    assert [sorted(line) for line in lines[:2]] == [["done", "members_per_second", "stage", "total"]] * 2
+    keys = ["done", "joint", "members_per_second", "seconds_left", "stage", "total"]
+    assert [sorted(line) for line in lines[:2]] == [keys] * 2
+    joint = {"family": "a/b", "chi2": 3.0, "dof": 2, "p_value": 0.4, "status": "agrees"}
+    assert [line["joint"] for line in lines[:2]] == [None, joint]
     assert [(line["stage"], line["done"], line["total"]) for line in lines[:2]] == [
         ("a sample", 64, 600),
         ("a sample", 600, 600),
@@ -267,6 +273,14 @@ def test_lines_of_json_are_few_and_their_rate_leaves_compiling_out(capsys, monke
         lines.update("sample", done, 300)
     shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(line["done"], line["members_per_second"]) for line in shown] == [(64, None), (264, 100.0), (300, 112.381)]
+
+
+def test_bars_show_how_a_comparison_stands(monkeypatch):
+    bars = progress.Bars(unit="members")
+    bars.update("sample", 64, 600)
+    assert len(list(bars._bars.get_renderables())) == 1
+    bars.standing(Standing("a/b", 3.0, 2, 0.4, "agrees"))
+    assert str(list(bars._bars.get_renderables())[1]) == "a/b so far: χ²/dof = 1.5000, p = 0.4, agrees"
 
 
 def test_bars_show_members_per_second():
@@ -399,7 +413,6 @@ BAD = [
     (["verify", "--seed", str(2**64)], "seed: expected an integer from 0"),
     (["verify", "--threads", "0"], "threads: expected an integer from 1"),
     (["verify", "--workers", "0"], "workers: expected an integer from 1"),
-    (["verify", "pruning", "--shards", "s"], "shards: kind pruning keeps no shards; accepted: shell"),
     (["verify", "--members", "15", "--resume"], "members: expected at least 16"),
     (["verify", "papr"], "nearest: paper"),
     (["verify", "absent.toml"], "absent.toml"),

@@ -209,3 +209,11 @@ def test_every_formula_of_the_catalogue_can_be_compiled(name):
         body = codegen.scalar_body(part.function if isinstance(part, sp.Integral) else part, ["a"])
         for needed in codegen.helpers_of(body)[1]:
             assert compile_module._arity(needed) >= 1
+
+
+def test_compiled_formulas_say_what_they_are():
+    compiled = ff.derive("nnqft.beta").compile()
+    assert compiled.__name__ == "nnqft_beta"
+    assert "Arguments, in order: lambda_4, dlogI_dlogL; numbers or arrays that broadcast." in compiled.__doc__
+    matrices = next(found for found in map(ff.derive, ff.catalog()) if found.expr.has(sp.MatrixSymbol))
+    assert "matrices or stacks of them" in matrices.compile().__doc__

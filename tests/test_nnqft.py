@@ -250,3 +250,19 @@ def test_tuples_without_a_coupling_are_named(name):
     arguments = (4, 5) if name == "deviation" else (5, 1.0)
     with pytest.raises(BadInput, match=r"points: .* vanishes for the points \[0, (0, 0, 1|0, 1, 1|1, 1, 1)\]"):
         getattr(theory, name)(*arguments)
+
+
+@pytest.mark.parametrize("n", [0, 9, 4.0, True, "4", [4], None])
+def test_numbers_of_points_are_checked(n):
+    theory = NNQFT("relu")
+    theory.connected(4, 10)  # what is remembered must not hide a wrong key
+    for call in (lambda: theory.connected(n, 10), lambda: theory.gaussian(n), lambda: theory.vertex(n, 2.0)):
+        with pytest.raises(BadInput, match="n: expected an integer from 1 to 8, got"):
+            call()
+    for call in (lambda: theory.exact(n, 10), lambda: theory.deviation(n, 10), lambda: theory.deviation(3, 10)):
+        with pytest.raises(BadInput, match="n: expected 4 or 6, got"):
+            call()
+
+
+def test_odd_functions_vanish():
+    assert not NNQFT("erf").connected(3, 10).any()

@@ -9,9 +9,11 @@ from fieldflow import run
 from fieldflow.ensemble import Ensemble, Trained
 from fieldflow.errors import BadInput
 from fieldflow.experiment import load_experiment, template
+from fieldflow.keeper import Keeper
 from fieldflow.network import MLP
 from fieldflow.paper_flow import (
     FrozenLayer,
+    Pass,
     biased_prediction,
     drawn_moments,
     exchangeable_law,
@@ -112,9 +114,8 @@ def test_independent_members_are_those_of_the_ensemble():
     x, points = generator.standard_normal((4, 2)), generator.standard_normal((2, 2))
     y, cutoffs = x[:, 0] ** 2, np.array([0.0, 0.5])
     law = fisher_law(net, "gaussian", 0.0, 1.0, 1.0)
-    found = sample_independent(
-        net, Trained(x, y[:, None], 0.3, 40, "gd"), law, 9, points, cutoffs, 70, 1, lambda n: None
-    )
+    ensemble = Ensemble(net, 70, 9, Trained(x, y[:, None], 0.3, 40, "gd"))
+    found = sample_independent(ensemble, law, points, cutoffs, Pass(Keeper(), 70, 1, lambda n: None))
     own = Ensemble(net, 70, 9).train(x, y, learning_rate=0.3, steps=40).coarse_grain(cutoffs, fisher="gaussian")
     np.testing.assert_allclose(np.moveaxis(found.own, 1, 0), own.sample(points), rtol=1e-10, atol=1e-12)
     readout = exchangeable_law(30, found.sums, net.readout_variance)

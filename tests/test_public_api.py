@@ -30,6 +30,7 @@ PUBLIC = [
     "PrunedFlow",
     "Reweighted",
     "ShellFlow",
+    "Statistics",
     "TrainingFlow",
     "Verdict",
     "catalog",

@@ -8,8 +8,7 @@ import pytest
 
 import fieldflow as ff
 from fieldflow.checks import case as case_module
-from fieldflow.checks import infinite_width, lower_layers
-from fieldflow.checks.examine import examine
+from fieldflow.checks import infinite_width, lower_layers, measured
 from fieldflow.checks.sampling import sample
 from fieldflow.conditional import MemberFlow
 from fieldflow.experiment import load_experiment
@@ -271,8 +270,52 @@ def test_more_members_leave_the_earlier_ones(tmp_path):
     path = written(tmp_path, SMALL)
     few = sample(case_of(load_experiment(path, members=70), 0, 1), lambda *_: None)
     many = sample(case_of(load_experiment(path, members=140), 0, 2), lambda *_: None)
-    assert (many.outputs[:70] == few.outputs).all()
-    assert (many.loss[:70] == few.loss).all()
+    assert (many.outputs.first[:70] == few.outputs.first).all()
+    assert (many.loss.first[:70] == few.loss.first).all()
+
+
+def test_the_standing_follows_the_joint_statement(tmp_path):
+    """What is told meanwhile ends as χ² of the family, and every piece of members is told."""
+    told = []
+    result = ff.run(written(tmp_path, SMALL), standing=told.append)
+    joint = result.results["joint"]["net/conditional-law"]
+    assert len(told) == 5
+    assert {standing.family for standing in told} == {"net/conditional-law"}
+    assert told[-1].dof == joint["dof"] > told[0].dof > 0
+    assert told[-1].chi2 == pytest.approx(joint["chi2"], rel=1e-12)
+    assert (told[-1].p_value, told[-1].status) == (pytest.approx(joint["p_value"], rel=1e-6), "agrees")
+    assert "net/conditional-law so far: χ²/dof = " in str(told[-1])
+
+
+def test_large_ensembles_are_judged_by_all_their_members(monkeypatch, tmp_path):
+    """With more members than are kept one by one, means are the same to rounding, medians to a bin, errors alike."""
+    path = written(tmp_path, SMALL)
+    case = case_of(load_experiment(path), 0, 2)
+    whole = sample(case, lambda *_: None)
+    monkeypatch.setattr(measured, "KEPT", 128)
+    part = sample(case, lambda *_: None)
+    assert (part.outputs.kept, part.outputs.count, whole.outputs.kept) == (128, 320, 320)
+    np.testing.assert_allclose(part.outputs.mean, whole.outputs.mean, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(part.outputs.std, whole.outputs.std, rtol=1e-12)
+    np.testing.assert_allclose(part.outputs.central(4), whole.outputs.central(4), rtol=1e-12)
+    width = whole.outputs.std / 8.0
+    assert np.all(np.abs(part.outputs.quantile(0.5) - whole.outputs.quantile(0.5)) <= width)
+    edges = np.linspace(-2.0, 2.0, 9)
+    counts = part.outputs.counts(0, edges), whole.outputs.counts(0, edges)
+    assert np.abs(counts[0] - counts[1]).max() < 6.0
+    errors = [
+        quantity.bootstrap(lambda s: np.mean(s, axis=0), seed=1, resamples=2000)[0]
+        for quantity in (part.outputs, whole.outputs)
+    ]
+    assert np.all(errors[0] > 0.5 * whole.outputs.mean_error)
+    np.testing.assert_allclose(errors[1], whole.outputs.mean_error, rtol=0.1)
+    few = part.outputs.first.std(axis=0) / np.sqrt(320)
+    np.testing.assert_allclose(errors[0], few, rtol=0.1)
+    monkeypatch.setattr("fieldflow.studies.shell.DRAWS", 64)
+    monkeypatch.setattr(lower_layers, "DRAWS", 64)
+    result = ff.run(path)
+    assert result.exit_code == 0
+    assert result.results["members"]["used"] == 320
 
 
 def test_interrupt_stops_the_pool(tmp_path):
@@ -282,7 +325,7 @@ def test_interrupt_stops_the_pool(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        examine(case, sample(case, lambda *_: None), stop)
+        sample(case, stop)
 
 
 def test_mixture_quantile_and_density():

@@ -221,6 +221,19 @@ def test_too_few_members_are_named():
     assert ff.sample_correlators(NET, X, 192).n == 192
 
 
+@pytest.mark.parametrize(
+    ("members", "remedy"),
+    [
+        (64, r"give 192 or more or at least 128 with the highest of orders at 4, as in orders=\(2, 4\)$"),
+        (150, r"give 192 or more or the highest of orders at 4, as in orders=\(2, 4\)$"),
+    ],
+)
+def test_too_few_members_come_with_a_remedy(members, remedy):
+    with pytest.raises(Underpowered, match=remedy):
+        ff.sample_correlators(NET, X, members)
+    assert ff.sample_correlators(NET, X, max(members, 128), orders=(2, 4)).n == max(members, 128)
+
+
 def test_questions_beyond_the_orders_are_named():
     found = ff.sample_correlators(NET, X, 4096, orders=(2,))
     with pytest.raises(BadInput, match="n: expected an integer from 1 to 2"):

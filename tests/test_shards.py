@@ -383,11 +383,7 @@ def test_a_directory_in_use_is_refused(tmp_path):
     second.close()
 
 
-def test_other_kinds_and_arguments_are_refused(tmp_path):
-    with pytest.raises(BadInput, match="shards: kind pruning keeps no shards; accepted: shell"):
-        ff.run("pruning", shards=tmp_path / "s")
-    with pytest.raises(BadInput, match="workers: kind pruning runs in one process; accepted: shell"):
-        ff.run("pruning", workers=2)
+def test_wrong_arguments_are_refused(tmp_path):
     with pytest.raises(BadInput, match="resume: give shards"):
         ff.run("paper", resume=True)
     with pytest.raises(BadInput, match="workers: expected an integer from 1"):
@@ -433,6 +429,7 @@ def test_shards_are_whole_blocks_and_enough_of_them(members):
     assert size % BLOCK == 0
     assert BLOCK <= size <= 16 * BLOCK
     assert -(-members // size) >= min(32, -(-members // BLOCK))
+    assert members_per_shard(members, 4) % 4 == 0
 
 
 def test_threads_change_no_byte(tmp_path, whole):

@@ -6,25 +6,28 @@ members, cumulants and couplings follow (``couplings``), and blocks of members l
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fieldflow.action import couplings
 from fieldflow.checks.case import Progress
 from fieldflow.checks.finite_width import grams
 from fieldflow.checks.network_leg import NetworkLeg
+from fieldflow.ensemble import Ensemble
 from fieldflow.errors import BadInput
-from fieldflow.finite_width import FiniteWidth
+from fieldflow.finite_width import FiniteWidth, Kernels
 from fieldflow.flow import training_matrix
 from fieldflow.flow_action import LEGS
 from fieldflow.formulas import compiled
 from fieldflow.inputs import Array
+from fieldflow.keeper import BlockWork
 from fieldflow.numeric.field_moments import cumulants, gaussian_moments, tuples
 from fieldflow.numeric.jackknife import leave_one_out, pseudo_values
 from fieldflow.numeric.symmetric import entries, packed, sorted_tuples, unpacked
-from fieldflow.workers import in_blocks
+from fieldflow.processes import Stop
+from fieldflow.rows import until_told
 
 QUADRATIC = "quadratic"
 QUANTITIES = (*(f"g{r}" for r in LEGS), QUADRATIC)
@@ -59,6 +62,11 @@ class Flows:
     """One network along both flows: a leg per training time, of which the last one has all cut-offs in its grid."""
 
     legs: tuple[NetworkLeg, ...]
+
+    @property
+    def alone(self) -> "Flows":
+        """The same flows as they may go to another process: without their keeper."""
+        return Flows(tuple(leg.alone for leg in self.legs))
 
     @property
     def last(self) -> NetworkLeg:
@@ -96,17 +104,40 @@ class Flows:
         return Limit(np.concatenate(means), np.concatenate(covariances))
 
 
+class _Width(NamedTuple):
+    """The flows of networks of one width and one seed, and what each law is expanded about."""
+
+    flows: Flows
+    laws: Sequence[FiniteWidth]
+    kernels: Sequence[Kernels]
+    width: int
+    seed: int
+
+
 def given_hidden(
-    flows: Flows, laws: Sequence[FiniteWidth], width: int, seed: int, members: int, progress: Progress
+    flows: Flows, laws: Sequence[FiniteWidth], width: int, seed: int, members: int, pass_: str, progress: Progress
 ) -> Given:
-    """Return the exact law of each member of one width given its hidden layer, at every stage."""
+    """Return the exact law of each member of one width given its hidden layer, at every stage; ``pass_`` names the shards."""
     leg = flows.last
     kernels = [law.kernels(flows.points, own.grid) for law, own in zip(laws, flows.legs, strict=True)]
+    return leg.keeper.gather(
+        leg.label,
+        pass_,
+        Given,
+        members,
+        partial(_work, _Width(flows.alone, laws, kernels, width, seed)),
+        threads=leg.threads,
+        progress=lambda done: progress("scan", done),
+    )
 
-    def work(first: int, count: int, stop: NDArray[np.uint8]) -> Given | None:
-        if stop[0]:
-            return None
-        own = [grams(leg, leg.grid, width, seed, index) for index in range(first, first + count)]
+
+def _work(given: _Width) -> BlockWork[Given]:
+    flows, laws, kernels, width, seed = given
+    leg = flows.last
+
+    def work(first: int, count: int, stop: Stop) -> Given:
+        members = until_told(range(first, first + count), stop)
+        own = [grams(leg, leg.grid, width, seed, index) for index in members]
         whole, stiff = np.array([entry[0] for entry in own]), np.swapaxes(np.array([entry[1] for entry in own]), 0, 1)
         columns: list[list[Array]] = [[], [], [], []]
         for own_leg, law, kernel in zip(flows.legs, laws, kernels, strict=True):
@@ -119,8 +150,31 @@ def given_hidden(
             columns[3].append(np.stack([slope.covariance for slope in slopes], axis=1))
         return Given(*(np.concatenate(column, axis=1) for column in columns))
 
-    parts = in_blocks(work, members, threads=leg.threads, progress=lambda done: progress("scan", done))
-    return Given(*(np.concatenate(column) for column in zip(*(part for part in parts if part), strict=True)))
+    return work
+
+
+class Untrained(NamedTuple):
+    """Functions on the mesh, (members, m)."""
+
+    values: Array
+
+
+def untrained(flows: Flows, members: int, seed: int) -> Array:
+    """Return untrained functions (members, m) on the mesh, of networks that no other pass draws."""
+    leg = flows.last
+    return leg.keeper.gather(
+        leg.label,
+        "sample_initial",
+        Untrained,
+        members,
+        partial(_initial, Ensemble(leg.net, members, seed), flows.points),
+        threads=leg.threads,
+        progress=lambda _: None,
+    ).values
+
+
+def _initial(ensemble: Ensemble, points: Array) -> BlockWork[Untrained]:
+    return ensemble.block_work(points, lambda block: Untrained(block.outputs[:, 0, :, 0]))
 
 
 def _law(leg: NetworkLeg, whole: Array, stiff: Array) -> tuple[Array, Array]:

@@ -208,7 +208,7 @@ def conditional_law(flows: Flows, members: Given, width: int, progress: Progress
     training diverged are left out; the number of the others is returned as well.
     """
     stages = flows.stages
-    parts = [leg.sample(leg.shell.mode, progress) for leg in flows.legs]
+    parts = [leg.sample(leg.shell.mode, f"sample_time{place}", progress) for place, leg in enumerate(flows.legs)]
     used = np.flatnonzero(np.all([np.isin(np.arange(flows.last.members), part.used) for part in parts], axis=0))
     drawn = [part.values[np.isin(part.used, used)][:, :, flows.last.stated] for part in parts]
     turn = np.arange(len(used)) % len(stages)

@@ -4,6 +4,10 @@ Given its hidden layer f_Λ - P̂f_T ~ N(0, Q̂) with the member's own kernels, 
 ``brg.projector`` and ``brg.covariance_resample | prune`` at Σ = 0.
 """
 
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,11 +15,35 @@ from fieldflow.checks.leg import Leg, Outputs
 from fieldflow.checks.record import EXACT, Check, Family, Source, row
 from fieldflow.formulas import compiled, derive
 from fieldflow.inputs import Array
+from fieldflow.keeper import BlockWork
 from fieldflow.numeric.quadrature import root
 from fieldflow.numeric.statistics import chi2_p, ks_p, normality_shift, whiten
-from fieldflow.workers import in_blocks
+from fieldflow.processes import Stop
+from fieldflow.rows import until_told
 
 _OTHER = {"resample": "prune", "prune": "resample"}
+
+
+class Residuals(NamedTuple):
+    """Of members in turn: numbers of components (members, 3), and these, one member after the other: whitened residuals, the
+    same with the other mode's noise, and with P = 1.
+    """
+
+    sizes: NDArray[np.int64]
+    right: Array
+    swapped: Array
+    unmoved: Array
+
+
+@dataclass(frozen=True)
+class _Arrows:
+    """What is needed of the members used: f_T and f_Λ on the mesh, (used, m), each at its own cut-off."""
+
+    leg: Leg
+    mode: str
+    used: NDArray[np.int64]
+    trained: Array
+    coarse: Array
 
 
 def arrow(leg: Leg, mode: str, sampled: Outputs) -> Family:
@@ -23,19 +51,25 @@ def arrow(leg: Leg, mode: str, sampled: Outputs) -> Family:
     source = Source(
         f"{leg.label}/arrow-{mode}", EXACT, "2405.17538 figs. 1, 2", derive(f"brg.covariance_{mode}").digest
     )
-
-    def work(first: int, count: int, stop: NDArray[np.uint8]) -> list[tuple[Array, Array, Array]]:
-        chosen = range(first, first + count)
-        return [_components(leg, mode, sampled, position) for position in chosen if not stop[0]]
-
-    found = [entry for part in in_blocks(work, len(sampled.used), threads=leg.threads) for entry in part]
-    right, swapped, unmoved = (np.concatenate(column) for column in zip(*found, strict=True))
+    count = len(sampled.used)
+    places = [place_of(leg, position) for position in range(count)]
+    coarse = sampled.values[np.arange(count), places]
+    sizes, right, swapped, unmoved = leg.keeper.gather(
+        leg.label,
+        f"arrow_{mode}",
+        Residuals,
+        count,
+        partial(_work, _Arrows(leg.alone, mode, sampled.used, sampled.values[:, 0], coarse)),
+        threads=leg.threads,
+        progress=lambda _: None,
+    )
     controls = {
         f"noise of {_OTHER[mode]}": normality_shift(swapped),
         "P = 1": normality_shift(unmoved),
     }
     chi2, dof = float(right @ right), len(right)
-    rows = _rows(leg, source, [entry[0] for entry in found], [entry[1] for entry in found])
+    ends = np.cumsum(sizes, axis=0)[:-1]
+    rows = _rows(leg, source, np.split(right, ends[:, 0]), np.split(swapped, ends[:, 1]))
     return Family(source.family, EXACT, True, chi2, dof, chi2_p(chi2, dof), controls, rows, ks_p_value=ks_p(right))
 
 
@@ -44,9 +78,19 @@ def place_of(leg: Leg, position: int) -> int:
     return 1 + position % (len(leg.grid) - 1)
 
 
-def _components(leg: Leg, mode: str, sampled: Outputs, position: int) -> tuple[Array, Array, Array]:
+def _work(arrows: _Arrows) -> BlockWork[Residuals]:
+    def work(first: int, count: int, stop: Stop) -> Residuals:
+        found = [_components(arrows, position) for position in until_told(range(first, first + count), stop)]
+        sizes = np.array([[len(part) for part in entry] for entry in found])
+        return Residuals(sizes, *(np.concatenate(column) for column in zip(*found, strict=True)))
+
+    return work
+
+
+def _components(arrows: _Arrows, position: int) -> tuple[Array, Array, Array]:
     """Return the whitened residual of one member, and the same with the other mode's noise and with P = 1."""
-    features, diagonal = leg.features(leg.width, leg.seed, int(sampled.used[position]))
+    leg, mode = arrows.leg, arrows.mode
+    features, diagonal = leg.features(leg.width, leg.seed, int(arrows.used[position]))
     place = place_of(leg, position)
     kept = features * (diagonal >= leg.grid[place])[:, None]
     prior, stiff = features.T @ features, kept.T @ kept
@@ -57,7 +101,7 @@ def _components(leg: Leg, mode: str, sampled: Outputs, position: int) -> tuple[A
         "prune": compiled("brg.covariance_prune")(projector, nothing, prior, stiff),
     }
     loading = {name: root(0.5 * (value + value.T)) for name, value in noise.items()}
-    trained, coarse = sampled.values[position, 0], sampled.values[position, place]
+    trained, coarse = arrows.trained[position], arrows.coarse[position]
     residual = coarse - projector @ trained
     return (
         whiten(residual, loading[mode]),

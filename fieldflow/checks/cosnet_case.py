@@ -1,7 +1,7 @@
 """What is one experiment on cosine networks? Network, data, training, shells and sample sizes, already validated."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -13,6 +13,7 @@ from fieldflow.cosnet import CosNet
 from fieldflow.cosnet_flow import CosNetFlow
 from fieldflow.ensemble import Trained
 from fieldflow.inputs import Array
+from fieldflow.keeper import Keeper
 from fieldflow.numeric.cosnet import CosShell
 from fieldflow.numeric.statistics import chi2_p, chi2_shift
 
@@ -44,6 +45,7 @@ class CosCase:
     members: int
     seed: int
     threads: int
+    keeper: Keeper = field(default_factory=Keeper)
 
     @property
     def width(self) -> int:
@@ -65,6 +67,11 @@ class CosCase:
             noise_variance=self.noise_variance,
             mode=self.mode,
         )
+
+    @property
+    def alone(self) -> "CosCase":
+        """The same case as it may go to another process: without its keeper."""
+        return replace(self, keeper=Keeper())
 
     def with_width(self, width: int) -> "CosCase":
         """Return the case with another width."""

@@ -7,6 +7,7 @@ over the read-out exactly and over b and c by sampling; predicted is the propaga
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,10 @@ from fieldflow.checks.cosnet_case import CosCase, Progress, counted
 from fieldflow.checks.record import EXACT, Check, Family, Source, row
 from fieldflow.formulas import compiled, derive
 from fieldflow.inputs import Array
+from fieldflow.keeper import BlockWork
 from fieldflow.numeric.cosnet import FieldBlock, empty_field, field_block
 from fieldflow.numeric.statistics import chi2_shift, hotelling
-from fieldflow.workers import in_blocks
+from fieldflow.processes import Stop
 
 VISIBLE = 0.05
 """Parts below this share of the whole spectrum are drawn, not judged: a handful of units carries them."""
@@ -48,17 +50,28 @@ class Field:
 
 def sample_field(case: CosCase, progress: Progress) -> Field:
     """Draw the ensemble and return what each member's field is, shell by shell."""
+    waves, pairs, counts = case.keeper.gather(
+        case.name,
+        "sample_field",
+        FieldBlock,
+        case.members,
+        partial(_work, case.alone),
+        threads=case.threads,
+        progress=lambda done: progress("field", done),
+    )
+    return Field(_parts(waves, True), _parts(pairs, False), np.cumsum(counts.sum(axis=0))[:-1])
+
+
+def _work(case: CosCase) -> BlockWork[FieldBlock]:
     layer, shell, seed = case.net.architecture(), case.field_shell(), np.uint64(case.seed)
     momenta, separations = case.momenta, case.separations
 
-    def work(first: int, count: int, stop: NDArray[np.uint8]) -> FieldBlock:
+    def work(first: int, count: int, stop: Stop) -> FieldBlock:
         out = empty_field(count, len(shell.cutoffs) + 1, len(momenta), len(separations))
         field_block(layer, seed, first, momenta, case.window, separations, shell, out, stop)
         return out
 
-    parts = in_blocks(work, case.members, threads=case.threads, progress=lambda done: progress("field", done))
-    waves, pairs, counts = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-    return Field(_parts(waves, True), _parts(pairs, False), np.cumsum(counts.sum(axis=0))[:-1])
+    return work
 
 
 def _parts(shells: Array, squared: bool) -> Parts:

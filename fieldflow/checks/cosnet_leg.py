@@ -5,15 +5,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fieldflow.checks.case import Progress
-from fieldflow.checks.leg import Leg, Outputs
+from fieldflow.checks.leg import Leg, Simulated
 from fieldflow.cosnet import CosNet
 from fieldflow.cosnet_flow import CosNetFlow
 from fieldflow.inputs import Array
-from fieldflow.numeric.cosnet import CosShell, TrainedBlock, empty_trained, member_features, train_block
-from fieldflow.workers import in_blocks
+from fieldflow.keeper import BlockWork
+from fieldflow.numeric.cosnet import CosShell, empty_trained, member_features, train_block
+from fieldflow.processes import Stop
 
 
 @dataclass(frozen=True)
@@ -91,19 +90,14 @@ class CosNetLeg(Leg):
         found: tuple[Array, Array] = member_features(layer, np.uint64(seed), index, points, self._shell("prune"))
         return found
 
-    def sample(self, mode: str, progress: Progress) -> Outputs:
-        """Return what the trained and coarse-grained members do on the mesh, diverged ones left out."""
+    def simulation(self, mode: str) -> BlockWork[Simulated]:
+        """Return the function that draws, trains and coarse-grains one block of members."""
         layer, shell, seed = self.net.architecture(), self._shell(mode), np.uint64(self.seed)
         training, points = self.trained.compiled(), np.ascontiguousarray(self.mesh.T)
 
-        def work(first: int, count: int, stop: NDArray[np.uint8]) -> TrainedBlock:
+        def work(first: int, count: int, stop: Stop) -> Simulated:
             out = empty_trained(count, len(shell.cutoffs), points.shape[1])
             train_block(layer, seed, first, points, training, shell, out, stop)
-            return out
+            return Simulated(out.outputs, out.diverged)
 
-        parts = in_blocks(work, self.members, threads=self.threads, progress=lambda done: progress("sample", done))
-        outputs, diverged = (
-            np.concatenate([getattr(part, name) for part in parts]) for name in ("outputs", "diverged")
-        )
-        used = np.flatnonzero(~diverged)
-        return Outputs(outputs[used], used)
+        return work

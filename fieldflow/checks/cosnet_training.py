@@ -1,10 +1,10 @@
 """Does a trained cosine ensemble follow the shell flow? Exactly given the hidden layer, and at N = ∞ by extrapolation."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fieldflow.checks.cosnet_case import CosCase, Progress, counted
 from fieldflow.checks.record import ASYMPTOTIC, EXACT, Check, Family, Source, row
@@ -12,6 +12,7 @@ from fieldflow.conditional import MemberFlow
 from fieldflow.flow import training_matrix
 from fieldflow.formulas import compiled, derive
 from fieldflow.inputs import Array
+from fieldflow.keeper import BlockWork
 from fieldflow.numeric.cosnet import TrainedBlock, empty_trained, member_features, train_block
 from fieldflow.numeric.statistics import (
     chi2_p,
@@ -22,7 +23,8 @@ from fieldflow.numeric.statistics import (
     normality_shift,
     whiten,
 )
-from fieldflow.workers import in_blocks
+from fieldflow.processes import Stop
+from fieldflow.rows import stacked, until_told
 
 EXAMINED = 300
 """Members whose exact conditional law is evaluated."""
@@ -32,7 +34,10 @@ CONTROLLED = 64
 
 
 class MemberLaw(NamedTuple):
-    """Given the hidden layer: mean (cutoffs, p), covariance (cutoffs, p, p), E of the change of Σω² (cutoffs,)."""
+    """Given the hidden layer: mean (cutoffs, p), covariance (cutoffs, p, p), E of the change of Σω² (cutoffs,).
+
+    Of many members: one row for each in every array.
+    """
 
     mean: Array
     covariance: Array
@@ -49,16 +54,27 @@ class Scan:
 
 def sample_training(case: CosCase, progress: Progress) -> TrainedBlock:
     """Return what the trained and coarse-grained ensemble did at the stated points."""
+    return case.keeper.gather(
+        case.name,
+        "sample_trained",
+        TrainedBlock,
+        case.members,
+        partial(_training, case.alone),
+        threads=case.threads,
+        progress=lambda done: progress("train", done),
+    )
+
+
+def _training(case: CosCase) -> BlockWork[TrainedBlock]:
     layer, shell, seed = case.net.architecture(), case.shell(), np.uint64(case.seed)
     training, points = case.trained.compiled(), np.ascontiguousarray(case.stated.T)
 
-    def work(first: int, count: int, stop: NDArray[np.uint8]) -> TrainedBlock:
+    def work(first: int, count: int, stop: Stop) -> TrainedBlock:
         out = empty_trained(count, len(shell.cutoffs), points.shape[1])
         train_block(layer, seed, first, points, training, shell, out, stop)
         return out
 
-    parts = in_blocks(work, case.members, threads=case.threads, progress=lambda done: progress("train", done))
-    return TrainedBlock(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    return work
 
 
 def _features(case: CosCase, member: int) -> tuple[Array, Array, Array]:
@@ -103,52 +119,73 @@ def _law(case: CosCase, there: Array, seen: Array, diagonal: Array) -> MemberLaw
 
 
 class Examined(NamedTuple):
-    """Per examined member: its law, whitened components, and those under the law of the other mode (first members only)."""
+    """Of the examined members: law, one row each; all whitened components, one member after the other, and those under the
+    law of the other mode (first members only).
+    """
 
-    law: MemberLaw
+    mean: Array
+    covariance: Array
+    moved: Array
     components: Array
-    swapped: Array | None
+    swapped: Array
 
 
-def examine(case: CosCase, sampled: TrainedBlock, progress: Progress) -> tuple[list[int], list[Examined]]:
+@dataclass(frozen=True)
+class _Chosen:
+    """The case with the members that are examined and what they did, (members, cutoffs, p)."""
+
+    case: CosCase
+    members: list[int]
+    outputs: Array
+
+
+def examine(case: CosCase, sampled: TrainedBlock, progress: Progress) -> tuple[list[int], Examined]:
     """Return the members examined and their records."""
     chosen = np.flatnonzero(~sampled.diverged[:EXAMINED]).tolist()
+    record = case.keeper.gather(
+        case.name,
+        "examine",
+        Examined,
+        len(chosen),
+        partial(_examination, _Chosen(case.alone, chosen, sampled.outputs[chosen])),
+        threads=case.threads,
+        progress=lambda done: progress("examine", done),
+    )
+    return chosen, record
 
+
+def _examination(chosen: _Chosen) -> BlockWork[Examined]:
+    case, rule = chosen.case, chosen.case.trained
     other = "prune" if case.mode == "resample" else "resample"
 
-    def work(first: int, count: int, stop: NDArray[np.uint8]) -> list[Examined]:
-        found = []
-        for position, member in enumerate(chosen[first : first + count], first):
-            if stop[0]:
-                break
-            there, seen, diagonal = _features(case, member)
-            rule = case.trained
+    def work(first: int, count: int, stop: Stop) -> Examined:
+        laws, found, swapped = [], [], [np.empty(0)]
+        for position in until_told(range(first, first + count), stop):
+            there, seen, diagonal = _features(case, chosen.members[position])
             flow = MemberFlow(
                 seen, rule.y, diagonal, learning_rate=rule.learning_rate, steps=rule.steps, method=rule.method
             )
-            outputs = sampled.outputs[member].reshape(-1)
+            outputs = chosen.outputs[position].reshape(-1)
+            laws.append(_law(case, there, seen, diagonal))
+            found.append(_components(flow, there, case.cutoffs, outputs, case.mode))
+            if position < CONTROLLED:
+                swapped.append(_components(flow, there, case.cutoffs, outputs, other))
+        return Examined(*stacked(MemberLaw, laws), np.concatenate(found), np.concatenate(swapped))
 
-            def components(mode: str, flow: MemberFlow = flow, there: Array = there, outputs: Array = outputs) -> Array:
-                law = flow.law(there, case.cutoffs, mode=mode)
-                return whiten(outputs - law.mean[:, 0], law.loading)
-
-            swapped = components(other) if position < CONTROLLED else None
-            found.append(Examined(_law(case, there, seen, diagonal), components(case.mode), swapped))
-        return found
-
-    parts = in_blocks(work, len(chosen), threads=case.threads, progress=lambda done: progress("examine", done))
-    return chosen, [record for part in parts for record in part]
+    return work
 
 
-def conditional_law(case: CosCase, sampled: TrainedBlock, chosen: list[int], records: list[Examined]) -> Family:
+def _components(flow: MemberFlow, there: Array, cutoffs: Array, outputs: Array, mode: str) -> Array:
+    law = flow.law(there, cutoffs, mode=mode)
+    return whiten(outputs - law.mean[:, 0], law.loading)
+
+
+def conditional_law(case: CosCase, sampled: TrainedBlock, chosen: list[int], examined: Examined) -> Family:
     """Given b and c, f_Λ is jointly Gaussian over points and cut-offs: whitened components are iid N(0, 1)."""
     source = Source(f"{case.name}/conditional-law", EXACT, "2405.17538 (94)-(97)", derive("shell.covariance").digest)
-    pooled = np.concatenate([record.components for record in records])
-    swapped = np.concatenate([record.swapped for record in records if record.swapped is not None])
-    outputs = sampled.outputs[chosen]
-    mean = np.array([record.law.mean for record in records])
-    variance = np.array([np.einsum("cpp->cp", record.law.covariance) for record in records])
-    n = len(records)
+    pooled, mean, outputs = examined.components, examined.mean, sampled.outputs[chosen]
+    variance = np.einsum("mcpp->mcp", examined.covariance)
+    n = len(mean)
     checks = tuple(
         row(
             source,
@@ -166,18 +203,18 @@ def conditional_law(case: CosCase, sampled: TrainedBlock, chosen: list[int], rec
         for k, point in enumerate(case.stated)
     )
     other = "prune" if case.mode == "resample" else "resample"
-    controls = {f"{other} for {case.mode}": normality_shift(swapped)}
+    controls = {f"{other} for {case.mode}": normality_shift(examined.swapped)}
     chi2, dof = float(pooled @ pooled), len(pooled)
     return Family(source.family, EXACT, True, chi2, dof, chi2_p(chi2, dof), controls, checks, ks_p_value=ks_p(pooled))
 
 
-def effective_variance(case: CosCase, sampled: TrainedBlock, chosen: list[int], records: list[Examined]) -> Family:
+def effective_variance(case: CosCase, sampled: TrainedBlock, chosen: list[int], examined: Examined) -> Family:
     """Change of N·Σw²/σ_w² over stiff weights against (87) with the member's kernels; control: no change, as at N = ∞."""
     source = Source(
         f"{case.name}/effective-variance", EXACT, "2405.17538 (87)", derive("cosnet.effective_variance").digest
     )
     measured = sampled.moved[chosen]
-    expected = np.array([record.law.moved for record in records])
+    expected = examined.moved
     n = len(measured)
     difference = measured - expected
     covariance = np.atleast_2d(np.cov(difference, rowvar=False)) / n
@@ -223,23 +260,31 @@ def scan(case: CosCase, progress: Progress) -> Scan:
     moments = []
     upper = np.triu_indices(len(case.stated))
     for position, width in enumerate(case.widths):
-        wide = case.with_width(width)
-        offset = case.members + position * case.scan_members
-
-        def work(
-            first: int, count: int, stop: NDArray[np.uint8], case: CosCase = wide, offset: int = offset
-        ) -> list[MemberLaw]:
-            return [member_law(case, offset + member) for member in range(first, first + count) if not stop[0]]
-
-        parts = in_blocks(work, case.scan_members, threads=case.threads, progress=lambda done: progress("scan", done))
-        laws = [law for part in parts for law in part]
-        mean = np.array([law.mean for law in laws])
+        mean, covariance, _ = case.keeper.gather(
+            case.name,
+            f"sample_{width}",
+            MemberLaw,
+            case.scan_members,
+            partial(_laws, case.with_width(width).alone, case.members + position * case.scan_members),
+            threads=case.threads,
+            progress=lambda done: progress("scan", done),
+        )
         centred = mean - mean.mean(axis=0)
         # Cov f = E[cov given b, c] + Cov[mean given b, c], the latter unbiased.
         outer = centred[..., :, None] * centred[..., None, :] * (len(mean) / (len(mean) - 1))
-        spread = (np.array([law.covariance for law in laws]) + outer)[..., upper[0], upper[1]]
+        spread = (covariance + outer)[..., upper[0], upper[1]]
         moments.append(np.concatenate([mean.reshape(len(mean), -1), spread.reshape(len(mean), -1)], axis=1))
     return Scan(np.array(case.widths, dtype=float), tuple(moments))
+
+
+def _laws(case: CosCase, offset: int) -> BlockWork[MemberLaw]:
+    """Return the work on the members from ``offset`` on."""
+
+    def work(first: int, count: int, stop: Stop) -> MemberLaw:
+        members = until_told(range(offset + first, offset + first + count), stop)
+        return stacked(MemberLaw, (member_law(case, member) for member in members))
+
+    return work
 
 
 def predicted_moments(case: CosCase, input_std: float, factor: float = 1.0) -> Array:

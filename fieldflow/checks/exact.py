@@ -8,7 +8,6 @@ from scipy import stats
 from fieldflow.checks.case import Case
 from fieldflow.checks.examine import Examined
 from fieldflow.checks.record import EXACT, Check, Family, Source, row
-from fieldflow.checks.sampling import Sampled
 from fieldflow.formulas import derive
 from fieldflow.inputs import Array
 from fieldflow.numeric.statistics import chi2_p, chi2_shift, hotelling, ks_p, normality_shift, two_sided
@@ -17,32 +16,31 @@ ENOUGH_SILENT = 128
 """Components of the change needed for "no change" (χ² = 0) to lie 8 standard errors away: √(dof/2) = 8."""
 
 
-def conditional_law(case: Case, sampled: Sampled, examined: Examined) -> Family:
+def conditional_law(case: Case, examined: Examined) -> Family:
     """Given a member's hidden layer f_Λ is jointly Gaussian over inputs and cut-offs, with known mean and covariance.
 
     χ² over all whitened components, Kolmogorov-Smirnov on the components, and one mean and one variance row per cell.
     """
     source = Source(f"{case.label}/conditional-law", EXACT, "2405.17538 (94)-(97)", derive("shell.covariance").digest)
-    swapped_components = [record.swapped for record in examined.records if record.swapped is not None]
     return _whitened_family(
         source,
-        [record.components for record in examined.records],
-        {swapped(case): swapped_components},
-        _cells(case, source, sampled, examined),
+        examined.components("components"),
+        {swapped(case): examined.components("swapped")},
+        _cells(case, source, examined),
     )
 
 
-def trained_law(case: Case, sampled: Sampled, examined: Examined) -> Family:
+def trained_law(case: Case, examined: Examined) -> Family:
     """The same at Λ = 0, where nothing is removed: the law of training alone."""
     source = Source(
         f"{case.label}/trained-law", EXACT, "2405.17538 Sec. 4.1", derive(f"training.{case.trained.method}").digest
     )
-    counts = sampled.sloppy[examined.members, 0]
+    counts = examined.sloppy[:, 0]
     check = row(source, "units removed at cutoff 0", 0.0, float(counts.sum()), 0.0, len(counts), cutoff=0.0)
     return _whitened_family(
         source,
-        [record.start for record in examined.records],
-        {"kernel with a wrong factor 1/2": [record.half for record in examined.records]},
+        examined.components("start"),
+        {"kernel with a wrong factor 1/2": examined.components("half")},
         (check,),
     )
 
@@ -57,17 +55,17 @@ def _whitened_family(
     return Family(source.family, EXACT, True, chi2, dof, chi2_p(chi2, dof), shifts, checks, ks_p_value=ks_p(pooled))
 
 
-def strict_partition(case: Case, sampled: Sampled, examined: Examined) -> Family | None:
+def strict_partition(case: Case, examined: Examined) -> Family | None:
     """Λ = 0 keeps even units with λ = 0; the smallest positive cut-off removes them, and f changes by a known law.
 
     The partition λ <= Λ would have removed them at Λ = 0 already: no change.  Where too few units have λ = 0 there is
     nothing to check.
     """
-    components = [record.change_components for record in examined.records]
+    components = examined.components("change_components")
     if sum(len(part) for part in components) < ENOUGH_SILENT:
         return None
     source = Source(f"{case.label}/strict-partition", EXACT, "2405.17538 (95)", derive("shell.covariance").digest)
-    change, variance = examined.stack("change"), examined.stack("change_variance")
+    change, variance = examined.records.change, examined.records.change_variance
     checks = tuple(
         _ratio_row(source, "squared change of f when lambda = 0 units are removed / its variance", change[:, k],
                    variance[:, k], 0.0, {"cutoff": 0.0, "point": point, "width": _width(case)})
@@ -78,16 +76,16 @@ def strict_partition(case: Case, sampled: Sampled, examined: Examined) -> Family
     return _whitened_family(source, components, nothing, checks)
 
 
-def loss_curve(case: Case, sampled: Sampled, examined: Examined) -> Family:
+def loss_curve(case: Case, examined: Examined) -> Family:
     """Test loss of a member over its expectation bias² + variance given the hidden layer: 1 on average, at any width."""
     source = Source(f"{case.label}/loss-curve", EXACT, "2405.17538 fig. 9", derive("shell.covariance").digest)
-    ratio = (sampled.loss[examined.members] / examined.stack("loss"))[:, case.shown]
+    ratio = (examined.loss / examined.records.mean_loss)[:, case.shown]
     n = len(ratio)
     difference = ratio.mean(axis=0) - 1.0
     covariance = np.cov(ratio, rowvar=False) / n
     statistic, rank, p_value = hotelling(difference, covariance, n)
     errors = np.sqrt(np.diag(covariance))
-    control = (examined.stack("swapped_loss") / examined.stack("loss"))[:, case.shown].mean(axis=0)
+    control = (examined.records.swapped_loss / examined.records.mean_loss)[:, case.shown].mean(axis=0)
     wrong, dof, _ = hotelling(ratio.mean(axis=0) - control, covariance, n)
     checks = tuple(
         row(
@@ -108,9 +106,9 @@ def loss_curve(case: Case, sampled: Sampled, examined: Examined) -> Family:
     return Family(source.family, EXACT, True, statistic, rank, p_value, shift, checks)
 
 
-def _cells(case: Case, source: Source, sampled: Sampled, examined: Examined) -> tuple[Check, ...]:
-    outputs = sampled.outputs[examined.members]
-    mean, variance, other = (examined.stack(name) for name in ("mean", "variance", "swapped_variance"))
+def _cells(case: Case, source: Source, examined: Examined) -> tuple[Check, ...]:
+    outputs, records = examined.outputs, examined.records
+    mean, variance, other = records.mean, records.variance, records.swapped_variance
     n = len(outputs)
     checks = []
     for cutoff, position in zip(case.cutoffs, case.shown, strict=True):
@@ -158,6 +156,6 @@ def _width(case: Case) -> int:
     return case.net.finite_widths[-1]
 
 
-Judge = Callable[[Case, Sampled, Examined], Family | None]
+Judge = Callable[[Case, Examined], Family | None]
 
 FAMILIES: tuple[Judge, ...] = (conditional_law, trained_law, strict_partition, loss_curve)

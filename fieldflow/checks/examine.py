@@ -1,19 +1,20 @@
 """Given its hidden layer, is each member where it should be? The exact conditional law, member by member."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldflow.checks.case import Case, Member, Progress, member_of
-from fieldflow.checks.sampling import Sampled
+from fieldflow.checks.case import Case, Member, member_of
 from fieldflow.inputs import Array
 from fieldflow.numeric.statistics import whiten
-from fieldflow.workers import in_blocks
 
 EVERY = 1000
-"""All members are examined up to this many, then every 20th."""
+"""All members are examined up to this many; of the others every 20th, or fewer, about ``MOST``."""
+
+MOST = 4096
 
 CONTROLLED = 64
 """Members on which the other mode's law is evaluated: a lower bound on its power over all members."""
@@ -24,12 +25,14 @@ class MemberRecord(NamedTuple):
     components of all cells and of those at Λ = 0; the latter with a wrong factor ½ in the kernel; change of f at the
     stated inputs when the units with λ = 0 are removed (standardised residual and components); the first components
     under the other mode's law (first members only).
+
+    Components are fewer than cells where cells depend on each other; they are filled up with NaN.
     """
 
     mean: Array
     variance: Array
     swapped_variance: Array
-    loss: Array
+    mean_loss: Array
     swapped_loss: Array
     components: Array
     start: Array
@@ -37,46 +40,37 @@ class MemberRecord(NamedTuple):
     change: Array
     change_variance: Array
     change_components: Array
-    swapped: Array | None
+    swapped: Array
 
 
 @dataclass(frozen=True)
 class Examined:
-    """The examined members and their records, in order."""
+    """What was found of the examined members, in their order: each field of ``MemberRecord`` with the members first, and
+    their outputs (examined, grid, stated), test losses and numbers of sloppy units (examined, grid).
+    """
 
-    members: NDArray[np.int64]
-    records: tuple[MemberRecord, ...]
+    records: MemberRecord
+    outputs: Array
+    loss: Array
+    sloppy: NDArray[np.int64]
 
-    def stack(self, name: str) -> Array:
-        """Return one field of all records as an array with the members first."""
-        return np.array([getattr(record, name) for record in self.records])
-
-
-def examined_members(sampled: Sampled) -> NDArray[np.int64]:
-    """Return which members are examined: every used one below ``EVERY``, then every 20th."""
-    used = sampled.used
-    chosen: NDArray[np.int64] = used[(used < EVERY) | (used % 20 == 0)]
-    return chosen
+    def components(self, name: str) -> list[Array]:
+        """Return the components called ``name`` of each member, without the filling."""
+        return [row[~np.isnan(row)] for row in getattr(self.records, name)]
 
 
-def examine(case: Case, sampled: Sampled, progress: Progress) -> Examined:
-    """Return the conditional law of the examined members next to their standardised residuals."""
-    chosen = examined_members(sampled)
+def is_examined(index: int, members: int) -> bool:
+    """Return whether a member is examined, if its training does not diverge.
 
-    def work(first: int, count: int, stop: NDArray[np.uint8]) -> list[MemberRecord]:
-        found = []
-        for position in range(first, first + count):
-            if stop[0]:
-                break
-            index = int(chosen[position])
-            found.append(_record(case, member_of(case, index), sampled.outputs[index], position < CONTROLLED))
-        return found
-
-    parts = in_blocks(work, len(chosen), threads=case.threads, progress=lambda done: progress("examine", done))
-    return Examined(chosen, tuple(record for part in parts for record in part))
+    >>> [sum(is_examined(i, n) for i in range(n)) for n in (600, 5000, 200_000)]
+    [600, 1200, 5146]
+    """
+    return index < EVERY or index % max(20, members // MOST) == 0
 
 
-def _record(case: Case, member: Member, outputs: Array, controlled: bool) -> MemberRecord:
+def examine(case: Case, index: int, outputs: Array) -> MemberRecord:
+    """Return the conditional law of one member next to the residuals of its ``outputs`` (grid, stated)."""
+    member = member_of(case, index)
     stated = np.ascontiguousarray(member.test[:, : case.stated])
     law = member.flow.law(stated, case.grid, mode=case.mode)
     cells = outputs.reshape(-1)
@@ -96,14 +90,30 @@ def _record(case: Case, member: Member, outputs: Array, controlled: bool) -> Mem
         spread + (variance[other] - variance[case.mode])[:, : case.stated],
         bias + variance[case.mode].mean(axis=1),
         bias + variance[other].mean(axis=1),
-        whiten(residual, law.loading),
-        whiten(residual[start], law.loading[start]),
-        whiten(cells[start] - half.mean[:, 0], half.loading),
+        _filled(whiten(residual, law.loading), len(cells)),
+        _filled(whiten(residual[start], law.loading[start]), case.stated),
+        _filled(whiten(cells[start] - half.mean[:, 0], half.loading), case.stated),
         change,
         np.einsum("ij,ij->i", change_loading, change_loading),
-        whiten(change, change_loading),
-        _swapped(case, member, stated, cells) if controlled else None,
+        _filled(whiten(change, change_loading), case.stated),
+        _filled(_swapped(case, member, stated, cells) if index < CONTROLLED else np.empty(0), len(cells)),
     )
+
+
+def stacked(records: Sequence[MemberRecord], case: Case) -> MemberRecord:
+    """Return the fields of several records as arrays with the members first, also of none."""
+    if records:
+        return MemberRecord(*(np.array(column) for column in zip(*records, strict=True)))
+    grid, stated = len(case.grid), case.stated
+    block, line, cells, points = (0, grid, stated), (0, grid), (0, grid * stated), (0, stated)
+    shapes = (block, block, block, line, line, cells, points, points, points, points, points, cells)
+    return MemberRecord(*map(np.empty, shapes))
+
+
+def _filled(components: Array, size: int) -> Array:
+    result = np.full(size, np.nan)
+    result[: len(components)] = components
+    return result
 
 
 def _swapped(case: Case, member: Member, stated: Array, outputs: Array) -> Array:

@@ -8,10 +8,10 @@ is left is smaller by √N.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fieldflow.checks.case import Progress
 from fieldflow.checks.leg import Leg, Outputs
@@ -21,6 +21,7 @@ from fieldflow.finite_width import Coefficient, Corrections, FiniteWidth, Kernel
 from fieldflow.flow import training_matrix
 from fieldflow.formulas import compiled, derive
 from fieldflow.inputs import Array
+from fieldflow.keeper import BlockWork
 from fieldflow.numeric.statistics import (
     chi2_p,
     chi2_shift,
@@ -29,7 +30,8 @@ from fieldflow.numeric.statistics import (
     ks_p,
     normality_shift,
 )
-from fieldflow.workers import in_blocks
+from fieldflow.processes import Stop
+from fieldflow.rows import until_told
 
 QUANTITIES = {
     "mean": "finite_width.mean",
@@ -60,29 +62,51 @@ class Found:
     values: Mapping[str, Sequence[Array]]
 
 
+@dataclass(frozen=True)
+class _Given:
+    """Whose law is asked for, at which cut-offs, and what it is expanded about."""
+
+    leg: Leg
+    law: FiniteWidth
+    kernels: Kernels
+    cutoffs: Array
+    width: int
+    seed: int
+
+
 def given_hidden(
-    leg: Leg, law: FiniteWidth, cutoffs: Array, width: int, seed: int, members: int, progress: Progress
+    leg: Leg, law: FiniteWidth, cutoffs: Array, width: int, seed: int, members: int, stage: str, progress: Progress
 ) -> Members:
     """Return the exact law of each member of one width given its hidden layer, and what of it is linear in the kernels."""
-    n = len(leg.trained.x)
-    kernels = law.kernels(leg.mesh[n:], cutoffs)
+    kernels = law.kernels(leg.mesh[len(leg.trained.x) :], cutoffs)
+    return leg.keeper.gather(
+        leg.label,
+        stage,
+        Members,
+        members,
+        partial(_work, _Given(leg.alone, law, kernels, cutoffs, width, seed)),
+        threads=leg.threads,
+        progress=lambda done: progress("scan", done),
+    )
 
-    def work(first: int, count: int, stop: NDArray[np.uint8]) -> list[Array]:
-        if stop[0]:
-            return []
-        own = [grams(leg, cutoffs, width, seed, index) for index in range(first, first + count)]
+
+def _work(given: _Given) -> BlockWork[Members]:
+    leg, law, kernels, cutoffs = given.leg, given.law, given.kernels, given.cutoffs
+
+    def work(first: int, count: int, stop: Stop) -> Members:
+        members = until_told(range(first, first + count), stop)
+        own = [grams(leg, cutoffs, given.width, given.seed, index) for index in members]
         whole, stiff = np.array([entry[0] for entry in own]), np.swapaxes(np.array([entry[1] for entry in own]), 0, 1)
         slopes = law.slopes(kernels, whole, stiff)
         mean, variance = _law(leg, whole, stiff, law.shell.mode)
-        return [
+        return Members(
             mean,
             variance,
             np.stack([entry.mean for entry in slopes], axis=1),
             np.stack([np.diagonal(entry.covariance, axis1=-2, axis2=-1) for entry in slopes], axis=1),
-        ]
+        )
 
-    parts = in_blocks(work, members, threads=leg.threads, progress=lambda done: progress("scan", done))
-    return Members(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    return work
 
 
 def grams(leg: Leg, cutoffs: Array, width: int, seed: int, index: int) -> tuple[Array, Array]:

@@ -5,10 +5,10 @@ their own.  f_Λ - P̂f_T is Gaussian and independent of it, so κ₃(f_Λ) = P�
 hidden layers of their own the members' P̂ differ, and the law holds at leading order in 1/N only.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fieldflow.brg import LinearRG
 from fieldflow.checks.leg import Leg
@@ -16,9 +16,10 @@ from fieldflow.checks.record import EXACT, Family, Source, row
 from fieldflow.flow import training_matrix
 from fieldflow.formulas import derive
 from fieldflow.inputs import Array
+from fieldflow.keeper import BlockWork
 from fieldflow.numeric.frozen import Frozen, frozen_outputs
 from fieldflow.numeric.statistics import chi2_shift, hotelling
-from fieldflow.workers import in_blocks
+from fieldflow.processes import Stop
 
 
 class Cumulants(NamedTuple):
@@ -28,6 +29,23 @@ class Cumulants(NamedTuple):
     upper_error: Array
     lower: Array
     lower_error: Array
+
+
+class Outputs(NamedTuple):
+    """f_Λ on the mesh, (members, cutoffs, m), the cut-off 0 first."""
+
+    values: Array
+
+
+class _Draw(NamedTuple):
+    """The frozen layer, what its read-outs are trained on, and how they are coarse-grained."""
+
+    layer: Frozen
+    targets: Array
+    spread: float
+    grid: Array
+    resample: bool
+    seed: int
 
 
 def frozen_layer(leg: Leg) -> Frozen:
@@ -48,12 +66,15 @@ def third_cumulants(leg: Leg, mode: str, spread: float) -> tuple[Family, Cumulan
     kept = layer.features[None] * (layer.diagonal >= leg.grid[:, None])[:, :, None]
     stiff = np.swapaxes(kept, 1, 2) @ kept
     rg = LinearRG.from_kernels(stiff[0], stiff, cutoffs=leg.grid, mode=mode)
-    targets = leg.trained.y[:, 0]
-
-    def work(first: int, count: int, stop: NDArray[np.uint8]) -> Array:
-        return frozen_outputs(layer, targets, spread, leg.grid, mode == "resample", leg.seed, first, count)
-
-    outputs = np.concatenate(in_blocks(work, leg.frozen_members, threads=leg.threads))
+    outputs = leg.keeper.gather(
+        leg.label,
+        f"sample_frozen_{mode}",
+        Outputs,
+        leg.frozen_members,
+        partial(_work, _Draw(layer, leg.trained.y[:, 0], spread, leg.grid, mode == "resample", leg.seed)),
+        threads=leg.threads,
+        progress=lambda _: None,
+    ).values
     top = np.stack([_influence(outputs[:, i, leg.stated]) for i in range(1, len(leg.grid))], axis=1)
     bottom, unmoved, twice = (_mapped(leg, rg, outputs[:, 0], times) for times in (1, 0, 2))
     count, cells = len(outputs), top.shape[2]
@@ -79,6 +100,13 @@ def third_cumulants(leg: Leg, mode: str, spread: float) -> tuple[Family, Cumulan
         controls[name] = chi2_shift(wrong, dof)
     family = Family(source.family, EXACT, True, statistic, rank, p_value, controls, rows)
     return family, Cumulants(*_summary(top[:, :, 0]), *_summary(bottom[:, :, 0]))
+
+
+def _work(draw: _Draw) -> BlockWork[Outputs]:
+    def work(first: int, count: int, _: Stop) -> Outputs:
+        return Outputs(frozen_outputs(*draw, first, count))
+
+    return work
 
 
 def _summary(values: Array) -> tuple[Array, Array]:

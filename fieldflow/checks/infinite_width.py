@@ -6,7 +6,8 @@ N = 2000 the variance can be 5-24 % above it.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +19,9 @@ from fieldflow.checks.sampling import Sampled
 from fieldflow.flow import TrainingFlow
 from fieldflow.formulas import derive
 from fieldflow.inputs import Array
+from fieldflow.keeper import BlockWork, Keeper
 from fieldflow.numeric.statistics import chi2_p, chi2_shift, extrapolated, hotelling
 from fieldflow.shell import ShellFlow
-from fieldflow.workers import in_blocks
 
 NEAR = 0.02
 """The critical cut-off is measured by a Newton step, with the slope between (1 ± NEAR) times its predicted value."""
@@ -76,29 +77,48 @@ def scan(case: Case, shell: ShellFlow, progress: Progress) -> Scan:
     return Scan(np.array(case.widths, dtype=float), case.scan_members, tuple(moments), tuple(crossings))
 
 
-def _conditional_moments(case: Case, offset: int, extra: Array, progress: Progress) -> tuple[Array, Array, Array]:
+class _Moments(NamedTuple):
+    """Per member: mean and variance of f (members, cells) given the hidden layer, and expected losses (members, 5)."""
+
+    mean: Array
+    variance: Array
+    loss: Array
+
+
+def _conditional_moments(case: Case, offset: int, extra: Array, progress: Progress) -> _Moments:
+    return case.keeper.gather(
+        case.label,
+        f"scan{case.net.finite_widths[-1]}",
+        _Moments,
+        case.scan_members,
+        partial(_work, replace(case, keeper=Keeper()), offset, extra),  # without the keeper for other processes
+        threads=case.threads,
+        progress=lambda count: progress("scan", count),
+    )
+
+
+def _work(case: Case, offset: int, extra: Array) -> BlockWork[_Moments]:
+    """Return the function that draws one block of members from number ``offset`` on."""
     grid = np.concatenate([case.cutoffs, [0.0], extra, [np.inf]])
     order = np.argsort(grid, kind="stable")
+    back = np.argsort(order, kind="stable")
     cells = len(case.cutoffs)
 
-    def work(first: int, count: int, stop: NDArray[np.uint8]) -> list[tuple[Array, Array, Array]]:
-        found = []
-        for index in range(offset + first, offset + first + count):
+    def work(first: int, count: int, stop: NDArray[np.uint8]) -> _Moments:
+        size = cells * case.stated
+        found = _Moments(np.zeros((count, size)), np.zeros((count, size)), np.zeros((count, len(grid) - cells)))
+        for slot in range(count):
             if stop[0]:
                 break
-            member = member_of(case, index)
+            member = member_of(case, offset + first + slot)
             mean, variances = member.flow.moments(member.test, grid[order])
-            back = np.argsort(order, kind="stable")
             mean, variance = mean[back, :, 0], variances[case.mode][back]
-            loss = np.mean((mean - case.y_test) ** 2 + variance, axis=1)[cells:]
-            stated = (slice(cells), slice(case.stated))
-            found.append((mean[stated].reshape(-1), variance[stated].reshape(-1), loss))
+            found.loss[slot] = np.mean((mean - case.y_test) ** 2 + variance, axis=1)[cells:]
+            found.mean[slot] = mean[:cells, : case.stated].reshape(-1)
+            found.variance[slot] = variance[:cells, : case.stated].reshape(-1)
         return found
 
-    parts = in_blocks(work, case.scan_members, threads=case.threads, progress=lambda done: progress("scan", done))
-    columns = zip(*(entry for part in parts for entry in part), strict=True)
-    mean, variance, loss = (np.array(column) for column in columns)
-    return mean, variance, loss
+    return work
 
 
 def _crossing(loss: Array, extra: Array, excess: float) -> Array:
@@ -235,8 +255,8 @@ def sloppy_law(case: Case, shell: ShellFlow, sampled: Sampled) -> Family:
         f"{case.label}/sloppy-fraction", EXACT, "theory: shell.sloppy_fraction", derive("shell.sloppy_fraction").digest
     )
     width = case.net.finite_widths[-1]
-    counts = sampled.sloppy[:, case.shown].sum(axis=0)
-    total = len(sampled.sloppy) * width
+    counts = sampled.sloppy_of_all[case.shown]
+    total = sampled.members * width
     predicted = np.asarray(shell.sloppy_fraction(case.cutoffs))
     wrong = np.asarray(shell.sloppy_fraction(0.5 * case.cutoffs))
     errors = np.sqrt(predicted * (1.0 - predicted) / total)

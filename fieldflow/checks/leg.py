@@ -2,9 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,10 @@ from fieldflow.errors import BadInput
 from fieldflow.flow import training_matrix
 from fieldflow.formulas import compiled
 from fieldflow.inputs import Array
+from fieldflow.keeper import BlockWork, Keeper
 from fieldflow.numeric.ensemble import DIVERGENCE
-from fieldflow.workers import in_blocks
+from fieldflow.processes import Stop
+from fieldflow.rows import stacked, until_told
 
 _CURVE = 80
 """Cut-offs, besides those of the experiment, at which curves are drawn."""
@@ -28,6 +30,21 @@ class Outputs(NamedTuple):
 
     values: Array
     used: NDArray[np.int64]
+
+
+class Simulated(NamedTuple):
+    """f_Λ on the mesh of all members, (members, cutoffs, m), and which of them diverged (members,)."""
+
+    values: Array
+    diverged: NDArray[np.bool_]
+
+
+class Given(NamedTuple):
+    """Mean (members, cutoffs, m) and covariances (members, cutoffs, m, m) on the mesh of members given their hidden layers."""
+
+    mean: Array
+    resampled: Array
+    pruned: Array
 
 
 class Moments(NamedTuple):
@@ -59,6 +76,12 @@ class Leg(ABC):
     frozen_members: int
     seed: int
     threads: int
+    keeper: Keeper = field(default_factory=Keeper, kw_only=True)
+
+    @property
+    def alone(self) -> Self:
+        """The same leg as it may go to another process: without its keeper."""
+        return replace(self, keeper=Keeper())
 
     @property
     @abstractmethod
@@ -107,8 +130,22 @@ class Leg(ABC):
         """Return the normalised features (width, m) of one member on the mesh and its λ (width,)."""
 
     @abstractmethod
-    def sample(self, mode: str, progress: Progress) -> Outputs:
+    def simulation(self, mode: str) -> BlockWork[Simulated]:
+        """Return the function that draws, trains and coarse-grains one block of members."""
+
+    def sample(self, mode: str, stage: str, progress: Progress) -> Outputs:
         """Return what the trained and coarse-grained members do on the mesh, diverged ones left out."""
+        found = self.keeper.gather(
+            self.label,
+            stage,
+            Simulated,
+            self.members,
+            partial(_simulation, self.alone, mode),
+            threads=self.threads,
+            progress=lambda done: progress("sample", done),
+        )
+        used = np.flatnonzero(~found.diverged)
+        return Outputs(found.values[used], used)
 
     @cached_property
     def maps(self) -> Mapping[str, LinearRG]:
@@ -140,23 +177,22 @@ class Leg(ABC):
         """Return the map of each replicate of a sampled shell kernel, which tell its error; none if it is not sampled."""
         return [self.map_of(stiff, mode) for stiff in self.stiff] if len(self.stiff) > 1 else []
 
-    def moments(
-        self, width: int, members: int, seed: int, progress: Progress, *, used: NDArray[np.int64] | None = None
-    ) -> Moments:
-        """Return the law of each member given its hidden layer, by ``shell.mean`` and ``shell.covariance`` of its kernels."""
-        chosen = np.arange(members) if used is None else used
-
-        def work(first: int, count: int, stop: NDArray[np.uint8]) -> list[tuple[Array, Array, Array]]:
-            block = chosen[first : first + count]
-            return [self._given_hidden(width, seed, int(index)) for index in block if not stop[0]]
-
-        parts = in_blocks(work, len(chosen), threads=self.threads, progress=lambda done: progress("given", done))
-        mean, resampled, pruned = (
-            np.array(column) for column in zip(*(entry for part in parts for entry in part), strict=True)
+    def moments(self, width: int, chosen: NDArray[np.int64], seed: int, stage: str, progress: Progress) -> Moments:
+        """Return the law of the chosen members given their hidden layers, by ``shell.mean`` and ``shell.covariance`` of their
+        kernels.
+        """
+        found = self.keeper.gather(
+            self.label,
+            stage,
+            Given,
+            len(chosen),
+            partial(_laws, self.alone, width, chosen, seed),
+            threads=self.threads,
+            progress=lambda done: progress("given", done),
         )
-        return Moments(mean, {"resample": resampled, "prune": pruned})
+        return Moments(found.mean, {"resample": found.resampled, "prune": found.pruned})
 
-    def _given_hidden(self, width: int, seed: int, index: int) -> tuple[Array, Array, Array]:
+    def given_hidden(self, width: int, seed: int, index: int) -> tuple[Array, Array, Array]:
         """Return mean (cutoffs, m) and the two covariances (cutoffs, m, m) of one member."""
         features, diagonal = self.features(width, seed, index)
         rule, n = self.trained, len(self.trained.x)
@@ -184,3 +220,17 @@ class Leg(ABC):
     def scan_seed(self, position: int) -> int:
         """Return the seed of one width of the scan: the widths share no member, with each other or with the ensemble."""
         return (self.seed + 1 + position) % 2**64
+
+
+def _simulation(leg: Leg, mode: str) -> BlockWork[Simulated]:
+    return leg.simulation(mode)
+
+
+def _laws(leg: Leg, width: int, chosen: NDArray[np.int64], seed: int) -> BlockWork[Given]:
+    """Return the work on the members ``chosen``, which it counts from 0."""
+
+    def work(first: int, count: int, stop: Stop) -> Given:
+        members = until_told(chosen[first : first + count].tolist(), stop)
+        return stacked(Given, (leg.given_hidden(width, seed, member) for member in members))
+
+    return work

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from fieldflow.checks.case import Case, Progress, member_of
+from fieldflow.checks.measured import Measured
 from fieldflow.checks.record import ASYMPTOTIC, Check, Family, Source, row
 from fieldflow.checks.sampling import Sampled
 from fieldflow.formulas import derive
@@ -21,7 +22,10 @@ from fieldflow.inputs import Array
 from fieldflow.keeper import BlockWork, Keeper
 from fieldflow.numeric import rng
 from fieldflow.numeric.ensemble import DIVERGENCE
-from fieldflow.numeric.statistics import bootstrap_errors, chi2_shift, hotelling
+from fieldflow.numeric.statistics import chi2_shift, hotelling
+
+DRAWS = 8192
+"""Independent draws of the hidden layers at most; the errors of the predictions say what that leaves open."""
 
 JOINT_CUTOFFS = 2
 JOINT_INPUTS = 2
@@ -62,12 +66,12 @@ class Independent:
 
 
 def draw_independent(case: Case, progress: Progress) -> Independent:
-    """Return the conditional moments over as many independent hidden draws as the ensemble has members."""
+    """Return the conditional moments over as many independent hidden draws as the ensemble has members, at most ``DRAWS``."""
     drawn = case.keeper.gather(
         case.label,
         "predict",
         _Draws,
-        case.members,
+        min(case.members, DRAWS),
         partial(_work, replace(case, keeper=Keeper())),  # it may go to another process, without the keeper
         threads=case.threads,
         progress=lambda count: progress("predict", count),
@@ -146,15 +150,14 @@ def mixture_density(mean: Array, variance: Array, at: Array) -> Array:
 def averages(case: Case, sampled: Sampled, independent: Independent) -> Family:
     """Mean and median of f, and the mean loss, over the lower layers."""
     source = Source(f"{case.label}/lower-layers", ASYMPTOTIC, "2405.17538 figs. 8-11", derive("shell.mean").digest)
-    used, shown = sampled.used, case.shown
-    outputs = sampled.outputs[used][:, shown].reshape(len(used), -1)
-    mean = independent.mean[:, shown].reshape(len(independent.mean), -1)
-    variance = independent.variance[:, shown].reshape(len(mean), -1)
+    shown, outputs = _shown_cells(case), sampled.outputs
+    mean = independent.mean.reshape(len(independent.mean), -1)[:, shown]
+    variance = independent.variance.reshape(len(mean), -1)[:, shown]
     median = mixture_quantile(mean, variance, 0.5)
     median_error = _influence(mean, variance, median).std(axis=0, ddof=1) / np.sqrt(len(mean))
-    measured = np.median(outputs, axis=0)
-    error, _ = bootstrap_errors(outputs, lambda s: np.median(s, axis=0), seed=case.seed)
-    spread = outputs.std(axis=0, ddof=1) / np.sqrt(len(outputs))
+    measured = outputs.quantile(0.5)[shown]
+    error, _ = outputs.bootstrap(lambda s: np.median(s, axis=0), seed=case.seed, cells=shown)
+    average, spread = outputs.mean[shown], outputs.mean_error[shown]
     checks: list[Check] = []
     cells = [(c, x) for c in case.cutoffs for x in case.x_stated]
     for i, (cutoff, point) in enumerate(cells):
@@ -165,9 +168,9 @@ def averages(case: Case, sampled: Sampled, independent: Independent) -> Family:
                 source,
                 "mean of f",
                 predicted,
-                float(outputs[:, i].mean()),
+                float(average[i]),
                 float(spread[i]),
-                len(outputs),
+                outputs.count,
                 prediction_std_error=own,
                 control=predicted / 2,
                 **place,
@@ -182,7 +185,7 @@ def averages(case: Case, sampled: Sampled, independent: Independent) -> Family:
                 float(median[i]),
                 float(measured[i]),
                 float(error[i]),
-                len(outputs),
+                outputs.count,
                 prediction_std_error=float(median_error[i]),
                 control=float(median[i]) / 2,
                 **place,
@@ -206,16 +209,18 @@ def sloppy_fraction(case: Case, sampled: Sampled, independent: Independent) -> F
     """Fraction of sloppy units of the ensemble against independent hidden draws."""
     source = Source(f"{case.label}/sloppy-fraction", ASYMPTOTIC, "2405.17538 (95)", derive("fisher.readout").digest)
     width = case.net.finite_widths[-1]
-    measured = sampled.sloppy[sampled.used][:, case.shown] / width
-    predicted, halved = independent.sloppy[:, case.shown], independent.halved[:, case.shown]
-    n, k = len(measured), len(predicted)
-    errors = measured.std(axis=0, ddof=1) / np.sqrt(n), predicted.std(axis=0, ddof=1) / np.sqrt(k)
+    shown = case.shown
+    predicted, halved = independent.sloppy[:, shown], independent.halved[:, shown]
+    n, k = sampled.used, len(predicted)
+    centre = sampled.sloppy.mean[0, shown] / width
+    spread = sampled.sloppy.covariance[0][np.ix_(shown, shown)] / (width**2 * n)
+    errors = np.sqrt(np.diag(spread)), predicted.std(axis=0, ddof=1) / np.sqrt(k)
     checks = tuple(
         row(
             source,
             "sloppy fraction",
             float(predicted[:, i].mean()),
-            float(measured[:, i].mean()),
+            float(centre[i]),
             float(errors[0][i]),
             n,
             prediction_std_error=float(errors[1][i]),
@@ -225,8 +230,7 @@ def sloppy_fraction(case: Case, sampled: Sampled, independent: Independent) -> F
         )
         for i, cutoff in enumerate(case.cutoffs)
     )
-    covariance = np.cov(measured, rowvar=False) / n + np.cov(predicted, rowvar=False) / k
-    centre = measured.mean(axis=0)
+    covariance = spread + np.cov(predicted, rowvar=False) / k
     statistic, rank, p_value = hotelling(centre - predicted.mean(axis=0), covariance, min(n, k))
     wrong, dof, _ = hotelling(centre - halved.mean(axis=0), covariance, min(n, k))
     controls = {"Fisher diagonal with a wrong factor 1/2": chi2_shift(wrong, dof)}
@@ -235,18 +239,17 @@ def sloppy_fraction(case: Case, sampled: Sampled, independent: Independent) -> F
 
 def _loss_rows(case: Case, source: Source, sampled: Sampled, independent: Independent) -> list[Check]:
     """Return the mean test loss per cut-off: bias² + variance over independent draws against the ensemble's average."""
-    measured, predicted = sampled.loss[sampled.used][:, case.shown], independent.loss[:, case.shown]
-    n, k = len(measured), len(predicted)
-    error, _ = bootstrap_errors(measured, lambda s: s.mean(axis=0), seed=case.seed)
-    own, _ = bootstrap_errors(predicted, lambda s: s.mean(axis=0), seed=case.seed + 1)
+    shown, predicted = case.shown, independent.loss[:, case.shown]
+    measured, error = sampled.loss.mean[shown], sampled.loss.mean_error[shown]
+    own = predicted.std(axis=0, ddof=1) / np.sqrt(len(predicted))
     return [
         row(
             source,
             "mean test loss",
             float(predicted[:, i].mean()),
-            float(measured[:, i].mean()),
+            float(measured[i]),
             float(error[i]),
-            min(n, k),
+            min(sampled.used, len(predicted)),
             prediction_std_error=float(own[i]),
             control=float(predicted[:, i].mean() / 2),
             cutoff=cutoff,
@@ -256,23 +259,29 @@ def _loss_rows(case: Case, source: Source, sampled: Sampled, independent: Indepe
     ]
 
 
-def _joint_quantiles(case: Case, outputs: Array, mean: Array, variance: Array) -> tuple[float, int, float, float]:
+def _shown_cells(case: Case) -> NDArray[np.int64]:
+    """Return the cells of the outputs at the experiment's own cut-offs, all stated inputs of one after the other."""
+    return (case.shown[:, None] * case.stated + np.arange(case.stated)).reshape(-1)
+
+
+def _joint_quantiles(case: Case, outputs: Measured, mean: Array, variance: Array) -> tuple[float, int, float, float]:
     """Return T², rank, p-value of the quartiles at a few cut-offs, and the shift of predicting half of each."""
     few = np.unique(np.linspace(0, len(case.cutoffs) - 1, JOINT_CUTOFFS).round().astype(int))
     cells = (few[:, None] * case.stated + np.arange(min(JOINT_INPUTS, case.stated))).reshape(-1)
-    outputs, mean, variance = outputs[:, cells], mean[:, cells], variance[:, cells]
+    mean, variance, cells = mean[:, cells], variance[:, cells], _shown_cells(case)[cells]
 
     def quartiles(sample: Array) -> Array:
         values: Array = np.quantile(sample, LEVELS, axis=0).reshape(-1)
         return values
 
-    _, covariance = bootstrap_errors(outputs, quartiles, seed=case.seed + 2, resamples=1000)
+    _, covariance = outputs.bootstrap(quartiles, seed=case.seed + 2, cells=cells, resamples=1000)
     predicted = [mixture_quantile(mean, variance, level) for level in LEVELS]
     influence = np.hstack([_influence(mean, variance, quantile) for quantile in predicted])
     covariance = covariance + np.cov(influence, rowvar=False) / len(mean)
-    expected, samples = np.concatenate(predicted), min(len(outputs), len(mean))
-    statistic, rank, p_value = hotelling(quartiles(outputs) - expected, covariance, samples)
-    wrong, dof, _ = hotelling(quartiles(outputs) - 0.5 * expected, covariance, samples)
+    expected, samples = np.concatenate(predicted), min(outputs.kept, len(mean))
+    measured = np.concatenate([outputs.quantile(level)[cells] for level in LEVELS])
+    statistic, rank, p_value = hotelling(measured - expected, covariance, samples)
+    wrong, dof, _ = hotelling(measured - 0.5 * expected, covariance, samples)
     return statistic, rank, p_value, chi2_shift(wrong, dof)
 
 

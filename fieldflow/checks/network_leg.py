@@ -5,13 +5,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fieldflow.brg import LinearRG
-from fieldflow.checks.case import Progress
-from fieldflow.checks.leg import Leg, Outputs
+from fieldflow.checks.leg import Leg, Simulated
 from fieldflow.ensemble import CoarseGrained, Ensemble
 from fieldflow.inputs import Array
+from fieldflow.keeper import BlockWork
 from fieldflow.kernels import nngp
 from fieldflow.network import MLP
 from fieldflow.numeric import rng
@@ -126,15 +125,12 @@ class NetworkLeg(Leg):
             diagonal = fisher_diagonal(np.ascontiguousarray(hidden[:, m:]), law.noise_variance)
         return readout_features(net.architecture(), np.ascontiguousarray(hidden[:, :m])), diagonal
 
-    def sample(self, mode: str, progress: Progress) -> Outputs:
-        """Return what the trained and coarse-grained members do on the mesh, diverged ones left out."""
+    def simulation(self, mode: str) -> BlockWork[Simulated]:
+        """Return the function that draws, trains and coarse-grains one block of members."""
         shell = CoarseGrained(self.grid, self.shell.kernel.law, mode)
         ensemble = Ensemble(self.net, self.members, self.seed, self.trained, shell, self.threads)
 
-        def reduce(block: BlockSample) -> tuple[Array, NDArray[np.bool_]]:
-            return block.outputs[..., 0], block.diverged
+        def reduce(block: BlockSample) -> Simulated:
+            return Simulated(block.outputs[..., 0], block.diverged)
 
-        parts = ensemble.simulate(self.mesh, reduce, lambda done: progress("sample", done))
-        outputs, diverged = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-        used = np.flatnonzero(~diverged)
-        return Outputs(outputs[used], used)
+        return ensemble.block_work(self.mesh, reduce)

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from fieldflow.numeric.statistics import holm, normal_p
-from fieldflow.verdict import AGREES, DISAGREES, POWER, UNDERPOWERED, pull_of
+from fieldflow.numeric.statistics import chi2_p, holm, normal_p
+from fieldflow.verdict import AGREES, DISAGREES, POWER, UNDERPOWERED, Standing, pull_of
 
 EXACT, ASYMPTOTIC, LITERATURE = "exact", "asymptotic", "literature"
 
@@ -123,6 +123,16 @@ class Family:
     def powered(self) -> bool:
         """Whether every control moves the joint statistic by at least ``POWER`` standard errors."""
         return all(abs(shift) >= POWER for shift in self.controls.values())
+
+
+def standing(family: str, chi2: float, dof: int, alpha: float) -> Standing:
+    """Return how a χ² stands so far.
+
+    >>> standing("paper/conditional-law", 104.0, 100, 1e-4).status
+    'agrees'
+    """
+    p_value = chi2_p(chi2, dof)
+    return Standing(family, chi2, dof, p_value, _status(p_value < alpha, True))
 
 
 def judge(families: Sequence[Family], alpha: float) -> tuple[Family, ...]:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from fieldflow.checks.action_members import Flows, Limit, given_hidden, measured, sampled
+from fieldflow.checks.action_members import Flows, Limit, given_hidden, measured, sampled, untrained
 from fieldflow.checks.actions import (
     FORMULAS,
     Found,
@@ -25,7 +25,7 @@ from fieldflow.checks.actions import (
 from fieldflow.checks.network_leg import NetworkLeg
 from fieldflow.checks.record import Family
 from fieldflow.data import TRAIN, gaussian_points, parse_target, target_values
-from fieldflow.ensemble import Ensemble, Trained
+from fieldflow.ensemble import Trained
 from fieldflow.errors import BadInput
 from fieldflow.flow import TrainingFlow
 from fieldflow.network import MLP
@@ -121,6 +121,12 @@ class ActionStudy(Study):
         parse_target(self.data.target, self.network.d_in)
         return self
 
+    @property
+    def drawn(self) -> int:
+        """A scan of widths, an ensemble trained for each of the times, and untrained networks."""
+        scan = len(self.checks.widths) * self.checks.scan_members
+        return scan + len(self.training.steps) * self.members + self.checks.initial_members
+
     def flows(self, threads: int, *, steps: list[float] | None = None, cutoffs: list[float] | None = None) -> Flows:
         """Return the network along both flows, at the experiment's times and cut-offs or at others."""
         times = self.training.steps if steps is None else steps
@@ -147,6 +153,7 @@ class ActionStudy(Study):
             frozen_members=0,
             seed=self.seed,
             threads=threads,
+            keeper=self._keeper,
             net=net,
             shell=ShellFlow(flow, input_std=data.input_std, noise_variance=self.shell.noise_variance, mode=self.shell.mode,
                             seed=self.seed),
@@ -163,11 +170,13 @@ class ActionStudy(Study):
         right = predicted(flows, checks.neurons)
         values = []
         for position, width in enumerate(leg.widths):
-            members = given_hidden(flows, laws, width, leg.scan_seed(position), leg.scan_members, progress)
+            members = given_hidden(
+                flows, laws, width, leg.scan_seed(position), leg.scan_members, f"sample_{width}", progress
+            )
             values.append(measured(members, limit, width, checks.blocks))
         wrong = controls(right, frozen(flows, max(checks.neurons // 4, 256)), len(flows.points))
         found = Found(flows, right, wrong, np.array(leg.widths, dtype=float), tuple(values))
-        own = given_hidden(flows, laws, leg.width, leg.seed, leg.members, progress)
+        own = given_hidden(flows, laws, leg.width, leg.seed, leg.members, "given", progress)
         exact, used = conditional_law(flows, own, leg.width, progress)
         return Outcome(
             families=[*judged(found), exact, *self._initial(flows, limit, found)],
@@ -181,10 +190,7 @@ class ActionStudy(Study):
 
     def _initial(self, flows: Flows, limit: Limit, found: Found) -> list[Family]:
         leg = flows.last
-        ensemble = Ensemble(
-            leg.net, self.checks.initial_members, (self.seed + 1 + len(leg.widths)) % 2**64, threads=leg.threads
-        )
-        drawn = ensemble.sample(flows.points)
+        drawn = untrained(flows, self.checks.initial_members, leg.scan_seed(len(leg.widths)))
         return initial(flows, sampled(drawn, limit.covariance[0], self.checks.blocks), found.predicted, leg.width)
 
     def _along(self, found: Found, limit: Limit) -> list[Picture]:

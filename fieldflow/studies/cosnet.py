@@ -97,6 +97,11 @@ class CosNetStudy(Study):
         self.network()
         return self
 
+    @property
+    def drawn(self) -> int:
+        """The ensemble untrained and trained, and a scan of widths."""
+        return 2 * self.members + len(self.checks.widths) * self.checks.scan_members
+
     def network(self) -> CosNet:
         """Return the network."""
         keys = self.cosnet
@@ -129,6 +134,7 @@ class CosNetStudy(Study):
             members=self.members,
             seed=self.seed,
             threads=threads,
+            keeper=self._keeper,
         )
 
     def outcome(self, threads: int, report: Report) -> Outcome:
@@ -143,15 +149,15 @@ class CosNetStudy(Study):
             raise BadInput(
                 f"training.learning_rate: {int(trained.diverged.sum())} of {case.members} members diverged: lower it"
             )
-        chosen, records = cosnet_training.examine(case, trained, progress)
+        chosen, examined = cosnet_training.examine(case, trained, progress)
         scan = cosnet_training.scan(case, progress)
         families: list[Family] = [
             cosnet_field.spectrum(case, field),
             cosnet_field.two_point(case, field),
             cosnet_field.shell_volume(case, field),
             cosnet_training.fisher_law(case, trained),
-            cosnet_training.conditional_law(case, trained, chosen, records),
-            cosnet_training.effective_variance(case, trained, chosen, records),
+            cosnet_training.conditional_law(case, trained, chosen, examined),
+            cosnet_training.effective_variance(case, trained, chosen, examined),
             cosnet_training.infinite_width(case, scan),
         ]
         return Outcome(

@@ -194,6 +194,12 @@ class DiagramStudy(Study):
             key = "cosnet.width" if cosine else "network.widths"
             raise BadInput(f"{key}: expected at least four times the {mesh} points of the mesh, got {entry.width}")
 
+    @property
+    def drawn(self) -> int:
+        """Of each network a scan of widths, and in each mode an ensemble and read-outs on a frozen layer."""
+        scan = len(self.checks.widths) * self.checks.scan_members
+        return len(self.entries) * (scan + len(self.map.modes) * (self.members + self.checks.frozen_members))
+
     def outcome(self, threads: int, report: Report) -> Outcome:
         """Return both legs of the diagram of each network, beside each other and beside the exact flow."""
         families: list[Family] = []
@@ -204,7 +210,7 @@ class DiagramStudy(Study):
         for leg in legs:
             progress = _reporter(leg, "scan", report)
             scan = [
-                leg.moments(width, leg.scan_members, leg.scan_seed(position), progress)
+                leg.moments(width, np.arange(leg.scan_members), leg.scan_seed(position), f"sample_{width}", progress)
                 for position, width in enumerate(leg.widths)
             ]
             for mode in self.map.modes:
@@ -227,10 +233,10 @@ class DiagramStudy(Study):
     def _around(self, leg: Leg, mode: str, scan: list[Moments], report: Report) -> tuple[list[Family], Drawn, int]:
         """Return the families and the series of one network under one mode, and how many members diverged."""
         progress = _reporter(leg, mode, report)
-        sampled = leg.sample(mode, progress)
+        sampled = leg.sample(mode, f"sample_{mode}", progress)
         if len(sampled.used) < 16:
             raise BadInput(f"training.learning_rate: {leg.label}: fewer than 16 members are left undiverged: lower it")
-        given = leg.moments(leg.width, self.members, leg.seed, progress, used=sampled.used)
+        given = leg.moments(leg.width, sampled.used, leg.seed, f"given_{mode}", progress)
         outputs = sampled_moments(sampled, mode)
         commuting, gap = legs_agree(leg, mode, scan)
         cumulant, third = third_cumulants(leg, mode, self.checks.target_noise)
@@ -269,6 +275,7 @@ class DiagramStudy(Study):
             "frozen_members": self.checks.frozen_members,
             "seed": self.seed,
             "threads": threads,
+            "keeper": self._keeper,
         }
         if isinstance(entry, MappedCosNet):
             spread = np.inf if entry.broad else float(std[0])

@@ -7,16 +7,17 @@ its own hidden layers is another one again: see ``fieldflow.studies.independent`
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import model_validator
 
 from fieldflow.checks.record import EXACT, Family, Source, row
 from fieldflow.errors import BadInput
 from fieldflow.formulas import compiled, derive
 from fieldflow.inputs import Array
+from fieldflow.keeper import BlockWork
 from fieldflow.numeric import rng
 from fieldflow.numeric.ensemble import outputs_block
 from fieldflow.numeric.statistics import chi2_shift, hotelling
@@ -24,7 +25,9 @@ from fieldflow.paper_flow import (
     Drawn,
     FrozenLayer,
     Moments,
+    Pass,
     Predictive,
+    ReadoutLaw,
     drawn_moments,
     memberwise_prediction,
     sample_factorised,
@@ -33,11 +36,11 @@ from fieldflow.paper_flow import (
     trained_prediction,
 )
 from fieldflow.picture import Line, Mark, Panel, Picture, Points
+from fieldflow.processes import Stop
 from fieldflow.schema import Text
 from fieldflow.studies.features import CUTOFF, OUTPUT, FeaturesStudy, fine_grid, moments_family, sample_moments
 from fieldflow.studies.independent import Gap, IndependentSection
 from fieldflow.study import Outcome, Report
-from fieldflow.workers import in_blocks
 
 FORMULAS = (
     "paper.eq64", "paper.eq65", "paper.eq66", "paper.eq66_stiff", "paper.eq67", "paper.eq68", "paper.eq69", "paper.eq70",
@@ -61,13 +64,21 @@ class FactorisedStudy(FeaturesStudy):
             raise BadInput(f"network.sigma_b: expected 0 in a factorised experiment, got {self.network.sigma_b:g}")
         return self
 
+    @property
+    def drawn(self) -> int:
+        """Read-outs, fresh hidden layers, and members trained on their own."""
+        return 2 * self.members + self.independent.members
+
     def outcome(self, threads: int, report: Report) -> Outcome:
         """Return the laws (64)-(76) against factorised draws, and the gap to members trained on their own layers."""
         laws = Laws(self.layer(), self.points, self.cutoffs)
-        progress = _counter(report, "factorised", self.members)
-        drawn = sample_factorised(laws.layer, laws.x, laws.cutoffs, self.members, threads, progress)
-        hidden = hidden_moments(laws.layer, laws.x, self.members, threads, _counter(report, "hidden", self.members))
-        gap = Gap.measured(self, self.independent, threads, _counter(report, "independent", self.independent.members))
+
+        def run(stage: str, members: int) -> Pass:
+            return Pass(self._keeper, members, threads, _counter(report, stage, members))
+
+        drawn = sample_factorised(laws.layer, laws.x, laws.cutoffs, run("factorised", self.members))
+        hidden = hidden_moments(laws.layer, laws.x, run("hidden", self.members))
+        gap = Gap.measured(self, self.independent, run("independent", self.independent.members))
         memberwise = _memberwise(laws, drawn)
         return Outcome(
             families=[
@@ -139,23 +150,30 @@ def _counter(report: Report, stage: str, total: int) -> Callable[[int], None]:
     return progress
 
 
-def hidden_moments(
-    layer: FrozenLayer, x: Array, members: int, threads: int, progress: Callable[[int], None]
-) -> tuple[Array, Array]:
-    """Return mean and variance (members, p) of f given a freshly drawn hidden layer, weights of the trained law."""
-    net, activations, readout = layer.net.architecture(), layer.net.compiled_activations(), layer.readout
+class Hidden(NamedTuple):
+    """Mean and variance (members, p) of f given a freshly drawn hidden layer, weights of the trained law."""
+
+    mean: Array
+    variance: Array
+
+
+def hidden_moments(layer: FrozenLayer, x: Array, run: Pass) -> Hidden:
+    """Return mean and variance of f given freshly drawn hidden layers."""
+    return run.gather("hidden", Hidden, partial(_hidden, layer, layer.readout, x))
+
+
+def _hidden(layer: FrozenLayer, readout: ReadoutLaw, x: Array) -> BlockWork[Hidden]:
+    net, activations = layer.net.architecture(), layer.net.compiled_activations()
     columns, average = np.ascontiguousarray(x.T), readout.mean[:, 0]
 
-    def work(first: int, count: int, stop: NDArray[np.uint8]) -> tuple[Array, Array]:
+    def work(first: int, count: int, _: Stop) -> Hidden:
         # Member 0 of this stream is the frozen layer itself.
         hidden = outputs_block(net, activations, np.uint64(layer.seed), first + 1, count, rng.INDEPENDENT, columns)
         flat = np.ascontiguousarray(np.moveaxis(hidden, 1, 2)).reshape(-1, len(average))
         spread = np.einsum("ki,ki->k", flat @ readout.covariance, flat)
-        return (flat @ average).reshape(count, -1), spread.reshape(count, -1)
+        return Hidden((flat @ average).reshape(count, -1), spread.reshape(count, -1))
 
-    parts = in_blocks(work, members, threads=threads, progress=progress)
-    mean, variance = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return mean, variance
+    return work
 
 
 def _trained(laws: Laws, drawn: Drawn) -> Family:

@@ -13,7 +13,6 @@ from fieldflow.checks.finite_width import (
     QUANTITIES,
     Found,
     FrozenShell,
-    Members,
     controls,
     given_hidden,
     intercept_errors,
@@ -105,6 +104,11 @@ class FiniteWidthStudy(Study):
         parse_target(self.data.target, self.network.d_in)
         return self
 
+    @property
+    def drawn(self) -> int:
+        """In each mode a scan of widths and an ensemble."""
+        return len(self.shell.modes) * (len(self.checks.widths) * self.checks.scan_members + self.members)
+
     def leg(self, threads: int) -> NetworkLeg:
         """Return the network with its data: the mesh is the training inputs and the stated points."""
         spec, data, rule = self.network, self.data, self.training
@@ -127,6 +131,7 @@ class FiniteWidthStudy(Study):
             frozen_members=0,
             seed=self.seed,
             threads=threads,
+            keeper=self._keeper,
             net=net,
             shell=ShellFlow(flow, input_std=data.input_std, noise_variance=self.shell.noise_variance, seed=self.seed),
         )
@@ -164,14 +169,16 @@ class FiniteWidthStudy(Study):
         variance = np.diagonal(law.shell.covariance(x, cutoff=cutoffs), axis1=-2, axis2=-1)
         values: dict[str, list[np.ndarray]] = {name: [] for name in QUANTITIES}
         for position, width in enumerate(leg.widths):
-            members = given_hidden(leg, law, cutoffs, width, leg.scan_seed(position), leg.scan_members, progress)
+            members = given_hidden(
+                leg, law, cutoffs, width, leg.scan_seed(position), leg.scan_members, f"sample_{mode}_{width}", progress
+            )
             for name, value in measured(members, mean, variance, width).items():
                 values[name].append(value)
         right = law.corrections(x, cutoffs)
         frozen = FrozenShell(law.shell, samples=self.checks.neurons, seed=self.seed)
         found = Found(mode, right, controls(frozen, x, cutoffs, right), np.array(leg.widths, dtype=float), values)
-        sampled = leg.sample(mode, progress)
-        own: Members = given_hidden(leg, law, cutoffs, leg.width, leg.seed, leg.members, progress)
+        sampled = leg.sample(mode, f"sample_{mode}", progress)
+        own = given_hidden(leg, law, cutoffs, leg.width, leg.seed, leg.members, f"given_{mode}", progress)
         return found, sampled_law(leg, mode, sampled, own, cutoffs), leg.members - len(sampled.used)
 
     def _law(self, leg: NetworkLeg, mode: Mode, neurons: int | None = None) -> FiniteWidth:

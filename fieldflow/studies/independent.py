@@ -5,7 +5,6 @@ that (63) can say, with the measured means and covariances of the weights and me
 ensemble and beside the infinite-width law.  These numbers are reported, not judged.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated
@@ -14,6 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from fieldflow.checks.record import LITERATURE, Family, Source, row
+from fieldflow.ensemble import Ensemble
 from fieldflow.flow import TrainingFlow
 from fieldflow.formulas import compiled, derive
 from fieldflow.inputs import Array
@@ -21,6 +21,7 @@ from fieldflow.latex import number, with_error
 from fieldflow.network import MLP
 from fieldflow.paper_flow import (
     Independent,
+    Pass,
     Predictive,
     drawn_moments,
     exchangeable_law,
@@ -49,23 +50,11 @@ class Gap:
     sampled: Independent
 
     @classmethod
-    def measured(
-        cls, study: FeaturesStudy, section: IndependentSection, threads: int, progress: Callable[[int], None]
-    ) -> "Gap":
+    def measured(cls, study: FeaturesStudy, section: IndependentSection, run: Pass) -> "Gap":
         """Draw and train the members."""
         net = study.network.network(section.width)
-        sampled = sample_independent(
-            net,
-            study.trained(),
-            study.law(),
-            study.seed,
-            study.points,
-            study.cutoffs,
-            section.members,
-            threads,
-            progress,
-        )
-        return cls(net, study, sampled)
+        ensemble = Ensemble(net, section.members, study.seed, study.trained())
+        return cls(net, study, sample_independent(ensemble, study.law(), study.points, study.cutoffs, run))
 
     @property
     def width(self) -> int:

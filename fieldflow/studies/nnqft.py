@@ -4,13 +4,14 @@ ReLU, Erf and Gauss networks of arXiv:2008.08601 at initialisation: every moment
 from independent networks, and what first order in λ_4 makes of the six-point function.
 """
 
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from fieldflow.checks.nnqft import (
-    Estimate,
     Scan,
     chosen_tuples,
     grouped,
@@ -21,24 +22,22 @@ from fieldflow.checks.nnqft import (
     space_dependence,
     tail_shape,
 )
+from fieldflow.checks.nnqft_members import GROUPS, Networks
 from fieldflow.checks.record import Family
 from fieldflow.errors import BadInput
 from fieldflow.latex import number, with_error
 from fieldflow.nnqft import NNQFT, wick_sum
 from fieldflow.nnqft_figures import couplings_picture, deviations_picture, six_point_picture
-from fieldflow.numeric.ensemble import outputs_block
-from fieldflow.numeric.rng import HIDDEN
 from fieldflow.numeric.symmetric import sorted_tuples
-from fieldflow.numeric.tilted import TILTS, tilted_block
 from fieldflow.picture import Tabular
-from fieldflow.sampled import sample_correlators
 from fieldflow.schema import Count, Judging, Label, Number, Positive, Section, Text
 from fieldflow.study import Outcome, Report, Study
-from fieldflow.workers import in_blocks
 
-_GROUPS = 128
 _TAIL = 2048
 """Networks behind a Pareto k̂."""
+
+_PLAIN = 16384
+"""At most so many Gauss-networks are drawn as they are."""
 
 
 class TheorySection(Section):
@@ -102,22 +101,30 @@ class NNQFTStudy(Study):
                 )
         return self
 
+    @property
+    def drawn(self) -> int:
+        """On each mesh networks of every width, once more of one of them, and of Gauss-networks some that are not tilted."""
+        count = len(self.mesh) * (len(self.checks.widths) + 1) * self.members
+        plain = len(self.checks.widths) * min(self.members, _PLAIN)
+        return count + plain * (self.theory.activation == "gauss")
+
     def outcome(self, threads: int, report: Report) -> Outcome:
         """Return every correlator beside its exact value, and what is read off them."""
         families: list[Family] = []
         scans, fits = [], []
         for position, mesh in enumerate(self.mesh):
             theory = NNQFT(self.theory.activation, mesh.points, sigma_w=self.theory.sigma_w)
-            scan = self._scan(mesh.label, theory, position, threads, report)
+            networks = self._networks(mesh.label, theory, position, threads, report)
+            scan = self._scan(mesh.label, theory, position, networks)
             width = self.checks.width
             boxes = (self.box.half_widths[0], self.box.half_widths[1])
-            again = self._draw(theory, width, self._seed(position, len(self.checks.widths)), threads)
+            again = networks(width, len(self.checks.widths)).moments(f"sample{position}_again")
             families += [moments_family(scan, 4), moments_family(scan, 6), six_point_family(scan, width)]
             families.append(running_family(scan, width, boxes, again[4]))
             fits.append((mesh.label, space_dependence(scan, width, boxes[0])))
             scans.append(scan)
         if self.theory.activation == "gauss":
-            families.append(self._plain(scans[0], threads))
+            families.append(self._plain(scans[0], threads, report))
         return Outcome(
             families=families,
             pictures=[
@@ -137,92 +144,55 @@ class NNQFTStudy(Study):
         """Return the seed of one mesh and width: independent of all others."""
         return (self.seed + 1_000_003 * (mesh + 1) + 7919 * place) % 2**64
 
-    def _scan(self, label: str, theory: NNQFT, position: int, threads: int, report: Report) -> Scan:
+    def _networks(
+        self, label: str, theory: NNQFT, position: int, threads: int, report: Report
+    ) -> Callable[[int, int], Networks]:
+        """Return the function of (width, place among the seeds) that returns the networks on one mesh."""
+        progress = _counter(report, f"{label} sample", (len(self.checks.widths) + 1) * self.members)
+
+        def networks(width: int, place: int) -> Networks:
+            seed = self._seed(position, place)
+            return Networks(theory, width, seed, self.members, label, self._keeper, threads, progress)
+
+        return networks
+
+    def _scan(self, label: str, theory: NNQFT, position: int, networks: Callable[[int, int], Networks]) -> Scan:
         moments, tails = {}, {}
         widths = tuple(self.checks.widths)
         for place, width in enumerate(widths):
-            seed = self._seed(position, place)
-            moments[width] = self._draw(theory, width, seed, threads)
-            covariances, weights = self._covariances(theory, width, seed, min(_TAIL, self.members), threads)
+            own = networks(width, place)
+            moments[width] = own.moments(f"sample{position}_{width}")
+            some = replace(own, progress=lambda _: None)
+            covariances, weights = some.covariances(f"tail{position}_{width}", min(_TAIL, self.members))
             for n in (4, 6):
                 tails[width, n] = tail_shape(covariances * weights[:, None, None] ** (2.0 / n), n)
-            report(f"{label} scan", place + 1, len(widths))
         return Scan(label, theory, widths, self.members, moments, tails)
 
-    def _draw(self, theory: NNQFT, width: int, seed: int, threads: int) -> dict[int, Estimate]:
-        """Return the moments of networks of one width, given their hidden layers."""
-        if theory.activation == "gauss":
-            return self._tilted(theory, width, seed, threads)
-        found = sample_correlators(
-            theory.network(width), theory.points, self.members, seed=seed, threads=threads, progress=False
-        )
-        return {n: _estimate(found.moment(n)) for n in (4, 6)}
-
-    def _tilted(self, theory: NNQFT, width: int, seed: int, threads: int) -> dict[int, Estimate]:
-        """Return the moments of Gauss-nets from tilted hidden units, in groups of members."""
-        covariances, weights = self._covariances(theory, width, seed, self.members, threads)
-        found = {}
-        for n in (4, 6):
-            points = sorted_tuples(len(theory.points), n)
-            size = len(weights) // _GROUPS
-            means = np.empty((_GROUPS, len(points)))
-            for group in range(_GROUPS):
-                chosen = slice(group * size, (group + 1) * size)
-                entries = np.moveaxis(covariances[chosen], 0, -1)
-                means[group] = wick_sum(entries, points) @ weights[chosen] / size
-            found[n] = grouped(means, np.ones(_GROUPS), _GROUPS)
-        return found
-
-    def _covariances(self, theory: NNQFT, width: int, seed: int, members: int, threads: int) -> tuple[Any, Any]:
-        """Return Cov[f(x), f(x')] given the hidden layer, (members, m, m), and weights (1 unless tilted)."""
-        net = theory.network(width)
-        columns = np.ascontiguousarray(theory.points.T)
-        factor = theory.scale(theory.points)
-        architecture, activations = net.architecture(), net.compiled_activations()
-
-        def work(first: int, count: int, _: Any) -> tuple[Any, Any]:
-            weights = np.ones(count)
-            if theory.activation == "gauss":
-                found = np.empty((count, len(factor), len(factor)))
-                tilted_block(architecture, factor, columns, np.array(TILTS), np.uint64(seed), first, found, weights)
-                return found, weights
-            hidden = outputs_block(architecture, activations, np.uint64(seed), first, count, HIDDEN, columns)
-            return net.readout_variance * np.einsum("mni,mnj->mij", hidden, hidden), weights
-
-        parts = in_blocks(work, members, threads=threads)
-        covariances = np.concatenate([part[0] for part in parts]) + net.sigma_b[-1] ** 2
-        return covariances, np.concatenate([part[1] for part in parts])
-
-    def _plain(self, scan: Scan, threads: int) -> Family:
+    def _plain(self, scan: Scan, threads: int, report: Report) -> Family:
         """Return what plain sampling of the Gauss-net says on the first mesh."""
-        theory, plain, tails = scan.theory, {}, {}
+        plain, tails = {}, {}
+        members = min(self.members, _PLAIN)
+        progress = _counter(report, f"{scan.label} plain", len(scan.widths) * members)
+        points = sorted_tuples(len(scan.theory.points), 4)
         for place, width in enumerate(scan.widths):
-            net = theory.network(width)
-            drawn = _plain_covariances(net, theory, self._seed(7, place), self.members, threads)
-            points = sorted_tuples(len(theory.points), 4)
+            seed = self._seed(7, place)
+            own = Networks(scan.theory, width, seed, members, scan.label, self._keeper, threads, progress)
+            drawn, _ = own.covariances(f"sample_plain_{width}", members, tilted=False)
             values = wick_sum(np.moveaxis(drawn, 0, -1), points).T
-            plain[width] = grouped(values, np.ones(len(values)), _GROUPS)
+            plain[width] = grouped(values, np.ones(len(values)), GROUPS)
             tails[width] = tail_shape(drawn[:_TAIL], 4)
         return plain_family(scan.label, scan, 4, plain, tails)
 
 
-_PLAIN = 16384
+def _counter(report: Report, stage: str, total: int) -> Callable[[int], None]:
+    done = 0
 
+    def progress(count: int) -> None:
+        nonlocal done
+        done += count
+        report(stage, done, total)
 
-def _plain_covariances(net: Any, theory: NNQFT, seed: int, members: int, threads: int) -> Any:
-    """Return Cov[f, f'] given hidden layers drawn as they are, (members, m, m); at most ``_PLAIN`` networks."""
-    architecture, activations = net.architecture(), net.compiled_activations()
-    columns, factor = np.ascontiguousarray(theory.points.T), theory.scale(theory.points)
-
-    def work(first: int, count: int, _: Any) -> Any:
-        hidden = outputs_block(architecture, activations, np.uint64(seed), first, count, HIDDEN, columns) * factor
-        return net.readout_variance * np.einsum("mni,mnj->mij", hidden, hidden)
-
-    return np.concatenate(in_blocks(work, min(members, _PLAIN), threads=threads)) + net.sigma_b[-1] ** 2
-
-
-def _estimate(found: Any) -> Estimate:
-    return Estimate(found.packed, found.loading)
+    return progress
 
 
 def _fit_table(fits: list[tuple[str, list[tuple[int, float, float]]]]) -> Tabular:

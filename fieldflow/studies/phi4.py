@@ -123,7 +123,7 @@ class Phi4Study(Study):
             done += count
             report(f"{self.name} sample", done, self.members)
 
-        case.free.__dict__["sample"] = draw(case.free.theory, self.members, self.seed, threads, progress)
+        case.free.__dict__["sample"] = draw(case.free, self._keeper, progress, self.name)
         if case.free.status != USABLE:
             note = f"{self.members} networks are too few for any statement: at least 400 effective ones are needed."
             return Outcome(

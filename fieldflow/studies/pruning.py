@@ -18,7 +18,7 @@ from fieldflow.kernels import nngp
 from fieldflow.latex import number, with_error
 from fieldflow.network import MLP
 from fieldflow.picture import Line, Panel, Picture, Points, Tabular
-from fieldflow.pruning import PrunedFlow, pruned_outputs
+from fieldflow.pruning import PrunedFlow, Pruning, pruned_outputs
 from fieldflow.schema import Count, Judging, Network, Number, Positive, Section, Seed, Text, TrainingSection
 from fieldflow.shell_kernel import FisherLaw
 from fieldflow.study import Outcome, Report, Study
@@ -115,6 +115,11 @@ class PruningStudy(Study):
         parse_target(self.data.target, spec.d_in)
         return self
 
+    @property
+    def drawn(self) -> int:
+        """An ensemble and a scan of widths."""
+        return self.members + len(self.checks.widths) * self.checks.scan_members
+
     def outcome(self, threads: int, report: Report) -> Outcome:
         """Return the law of each rule, measured and predicted."""
         flow, there, truth = self._task()
@@ -201,7 +206,13 @@ class PruningStudy(Study):
             done += count
             report(f"{self.network.label} {stage} N = {width}", done, members)
 
-        outputs, diverged = pruned_outputs(ens, x, counts, self.pruning.rules, fisher, progress)
+        outputs, diverged = pruned_outputs(
+            self._keeper,
+            self.network.label,
+            "sample" if stage == "sample" else f"sample_{width}",
+            Pruning(ens, x, counts, self.pruning.rules, fisher),
+            progress,
+        )
         if np.all(diverged):
             raise BadInput(f"training.learning_rate: every network of width {width} diverged: lower it")
         return outputs[~diverged], int(diverged.sum())

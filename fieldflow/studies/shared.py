@@ -9,6 +9,7 @@ from fieldflow.numeric.statistics import chi2_p, ks_p, normality_shift
 from fieldflow.paper_flow import (
     FrozenLayer,
     Moments,
+    Pass,
     Predictive,
     biased_prediction,
     frozen_moments,
@@ -40,7 +41,7 @@ class SharedStudy(FeaturesStudy):
             done[0] += count
             report("shared hidden layer", done[0], self.members)
 
-        samples = sample_shared(layer, x, cutoffs, self.members, threads, progress)
+        samples = sample_shared(layer, x, cutoffs, Pass(self._keeper, self.members, threads, progress))
         moments = frozen_moments(layer, x)
         laws = [shell_prediction(layer.readout, moments, layer.diagonal >= cutoff) for cutoff in cutoffs]
         return Outcome(

@@ -8,7 +8,9 @@ from pydantic import Field, model_validator
 
 from fieldflow.checks import exact, infinite_width, literature, lower_layers
 from fieldflow.checks.case import Case, Progress
-from fieldflow.checks.examine import examine
+from fieldflow.checks.examine import EVERY, MOST
+from fieldflow.checks.lower_layers import DRAWS
+from fieldflow.checks.measured import KEPT
 from fieldflow.checks.record import Family
 from fieldflow.checks.sampling import Sampled, sample
 from fieldflow.data import (
@@ -30,6 +32,7 @@ from fieldflow.figures import Series, pictures
 from fieldflow.inputs import Array
 from fieldflow.latex import escape, number, with_error
 from fieldflow.network import MLP
+from fieldflow.numeric.tally import BINS
 from fieldflow.picture import Tabular
 from fieldflow.schema import ChecksSection, DataSection, FisherSection, Network, ShellSection, TrainingSection
 from fieldflow.shell_kernel import fisher_law
@@ -101,12 +104,12 @@ class ShellStudy(Study):
         families: list[Family] = []
         drawn, tables, training, excluded = [], [], {}, 0
         for case in cases:
-            found, series, table = _run_case(case, _reporter(case, report))
+            found, series, table = _run_case(case, report)
             families += found
             drawn.append(series)
             tables += table
             training[case.label] = _training(case, series.sampled, self)
-            excluded += int(series.sampled.diverged.sum())
+            excluded += series.sampled.diverged
         return Outcome(
             families=families,
             pictures=pictures(drawn),
@@ -176,8 +179,8 @@ class ShellStudy(Study):
         cells = (len(self.shell.cutoffs) + 2) * min(self.checks.inputs, test)
         one = weights + points * (3 * max(width, *network.widths) + network.d_in) + 6 * train**2
         one += cells * (3 * width + cells) + 64 * len(self.shell.cutoffs) * test
-        kept = self.members * (cells * 6 + 8 * len(self.shell.cutoffs))
-        needed = 8 * (2 * one + kept) / 2**30
+        kept = min(self.members, KEPT + DRAWS + EVERY + MOST) * (cells * 6 + 8 * len(self.shell.cutoffs))
+        needed = 8 * (2 * one + kept + (cells + 2 * len(self.shell.cutoffs)) * BINS) / 2**30
         limit = MEMORY_LIMIT / 2**30
         if needed > limit:
             raise BadInput(
@@ -226,15 +229,16 @@ def case_of(experiment: ShellStudy, position: int, threads: int) -> Case:
     )
 
 
-def _run_case(case: Case, progress: Progress) -> tuple[list[Family], Series, list[Tabular]]:
-    sampled = sample(case, progress)
-    if len(sampled.used) < MINIMUM_MEMBERS // 2:
+def _run_case(case: Case, report: Report) -> tuple[list[Family], Series, list[Tabular]]:
+    progress = _reporter(case, report)
+    sampled = sample(case, progress, report.standing)
+    if sampled.used < MINIMUM_MEMBERS // 2:
         raise BadInput(
-            f"training.learning_rate: {int(sampled.diverged.sum())} of {case.members} members of {case.label} diverged; "
+            f"training.learning_rate: {sampled.diverged} of {case.members} members of {case.label} diverged; "
             f"at least {MINIMUM_MEMBERS // 2} must be left: lower it"
         )
-    examined = examine(case, sampled, progress)
-    found = [family for build in exact.FAMILIES if (family := build(case, sampled, examined)) is not None]
+    examined = sampled.examined
+    found = [family for build in exact.FAMILIES if (family := build(case, examined)) is not None]
     independent = lower_layers.draw_independent(case, progress)
     if case.widths:
         shell = infinite_width.theory(case)
@@ -256,7 +260,7 @@ def _run_case(case: Case, progress: Progress) -> tuple[list[Family], Series, lis
 
 
 def _reporter(case: Case, progress: Report) -> Progress:
-    totals = {"scan": case.scan_members * len(case.widths)}
+    totals = {"scan": case.scan_members * len(case.widths), "predict": min(case.members, DRAWS)}
     done: dict[str, int] = {}
 
     def report(stage: str, count: int) -> None:
@@ -268,14 +272,13 @@ def _reporter(case: Case, progress: Report) -> Progress:
 
 def _training(case: Case, sampled: Sampled, study: ShellStudy) -> dict[str, Any]:
     """Return the training loss of the used members beside the mean square of the targets."""
-    used = sampled.used
     return {
-        "train_loss_mean": float(np.mean(sampled.train_loss[used])),
-        "train_loss_median": float(np.median(sampled.train_loss[used])),
-        "test_loss_median": float(np.median(sampled.loss[used, 0])),
+        "train_loss_mean": float(sampled.train_loss.mean[0]),
+        "train_loss_median": float(sampled.train_loss.quantile(0.5)[0]),
+        "test_loss_median": float(sampled.loss.quantile(0.5)[0]),
         "mean_square_train_target": float(np.mean(case.y_train**2)),
         "mean_square_target": study.mean_square_target(case.label),
-        "silent_fraction": float(np.mean(sampled.silent[used]) / case.net.finite_widths[-1]),
+        "silent_fraction": float(sampled.silent.mean[0] / case.net.finite_widths[-1]),
     }
 
 

@@ -10,11 +10,15 @@ import pytest
 import sympy as sp
 
 from fieldflow.contractions import contracted
-from fieldflow.errors import BadInput
+from fieldflow.errors import BadInput, ProofFailed
+from fieldflow.formula_text import as_text
+from fieldflow.formulas import derive
 from fieldflow.numeric.symmetric import sorted_tuples
+from fieldflow.symbolic import nnqft
 from fieldflow.symbolic.contraction import G2, Contraction, cumulant
 from fieldflow.symbolic.counting import LARGEST, cumulant_order
-from fieldflow.symbolic.diagram_layout import BLOB, layout, tikz
+from fieldflow.symbolic.diagram_clutter import BLOB, crossings, touches
+from fieldflow.symbolic.diagram_layout import layout, tikz
 from fieldflow.symbolic.inverse_rules import (
     action_terms,
     coupling_formula,
@@ -23,7 +27,10 @@ from fieldflow.symbolic.inverse_rules import (
     one_point_action,
     vertex_orders,
 )
+from fieldflow.symbolic.linebreak import LINE
+from fieldflow.symbolic.linewidth import width
 from fieldflow.symbolic.multigraph import Multigraph, connected_graphs
+from fieldflow.symbolic.printing import latex
 from oracles import wick
 
 VERTICES = [(0, (4,)), (2, (4,)), (4, (4,)), (2, (6,)), (4, (6,)), (2, (4, 4)), (4, (4, 4)), (6, (4, 4)), (1, (3,)), (3, (3,)),
@@ -149,6 +156,63 @@ def test_latex_names_every_leg_once():
         assert counts is None or all(count == 2 for letter, count in counts.items() if letter.isalpha())
 
 
+def test_contractions_as_text():
+    assert str(coupling_formula(4, 2).expr) == (
+        "-Ĝ4[1 2 3 4]/24 + Ĝ6[1 2 3 4 a b] G2[a b]/48 - Sym(Ĝ4[1 2 3 a] Ĝ4[4 b c d] G2[a b] G2[c d])/12"
+        " - Sym(Ĝ4[1 2 a c] Ĝ4[3 4 b d] G2[a b] G2[c d])/16"
+    )
+
+
+@pytest.mark.parametrize(
+    ("legs", "odd", "counting"), [(2, False, "iid"), (4, False, "iid"), (3, True, "iid"), (2, True, "trained")]
+)
+def test_terms_are_printed_in_powers_of_the_width(legs, odd, counting):
+    order = 2 if odd else 3
+    formula = coupling_formula(legs, order, odd=odd, counting=counting)
+    listed = action_terms(legs, order, odd=odd, counting=counting)
+    assert [term.order for term in listed] == sorted(term.order for term in listed)
+    for printed in (str(formula.expr), formula.latex(), formula.latex("align")):
+        own = str if printed == str(formula.expr) else latex
+        places = [printed.index(own(Contraction.of(term.graph, term.order))) for term in listed]
+        assert places == sorted(places)
+
+
+def test_notebooks_get_long_couplings_in_lines():
+    rows = coupling_formula(2, 2)._repr_latex_().split(r"\\")
+    assert rows[0].startswith("\\begin{align*}")
+    assert rows[-1].endswith("\\end{align*}")
+    assert max(width(row) for row in rows) < LINE + width(r"\begin{align*}")
+    assert coupling_formula(4, 1)._repr_latex_().startswith("$")
+
+
+def test_derivatives_of_contractions_are_those_at_one_point():
+    formula = coupling_formula(4, 2)
+    quartic = cumulant(4)
+    assert sp.expand(formula.diff(quartic).expr - sp.diff(formula.numerical, quartic)) == 0
+
+
+@pytest.mark.parametrize("name", ["action.g2", "action.g4", "action.g6", "nnqft.lambda", "nnqft.kappa", "nnqft.beta"])
+def test_steps_say_something(name):
+    """A reader sees neither internals nor two equal sides, and no convention of training beside untrained correlators."""
+    formula = derive(name)
+    assert all(
+        str(found.left) != str(found.right) and "\\" not in f"{found.left}{found.right}" for found in formula.steps
+    )
+    text = as_text(formula, steps=True)
+    assert "Contraction(" not in text
+    assert "action: P[φ]" in text
+    assert "learning_rate" not in text
+    assert "fisher" not in text
+    assert "learning_rate" in as_text(derive("training.gd"))
+
+
+@pytest.mark.parametrize("wrong", [23, 48])
+def test_a_wrong_vertex_factor_is_refuted(wrong, monkeypatch):
+    monkeypatch.setattr(nnqft, "_vertex_factor", lambda n: wrong)
+    with pytest.raises(ProofFailed, match="Wick"):
+        nnqft.quartic.__wrapped__()
+
+
 @pytest.mark.parametrize("order", [2, 3, 4])
 def test_drawings_keep_vertices_apart_and_legs_off_the_lines(order):
     for legs in range(0, 9, 2):
@@ -161,6 +225,30 @@ def test_drawings_keep_vertices_apart_and_legs_off_the_lines(order):
             tips = [tip for _, tip in drawn.legs]
             assert all(abs(a - b) > 0.15 for i, a in enumerate(tips) for b in tips[:i])
             assert all(abs(tip - place) > 2 * BLOB for tip in tips for place in places)
+
+
+@pytest.mark.parametrize(("order", "odd"), [(2, False), (3, False), (4, False), (3, True)])
+def test_lines_as_drawn_do_not_cross(order, odd):
+    crossing = []
+    for legs in range(0, 2 * order + 3, 1 if odd else 2):
+        for term in action_terms(legs, order, odd=odd, counting="trained" if odd else "iid"):
+            drawn = layout(term.graph)
+            strokes = [*drawn.lines, *drawn.legs]
+            assert not touches(strokes, drawn.vertices)
+            if crossings(strokes, drawn.vertices):
+                crossing.append(term.graph)
+    # Planar as it is, but its two double lines would need a third bend: the one drawing in which two lines cross.
+    hard = Multigraph((4,) * 4, (0,) * 4, ((0, 2, 1, 1), (2, 0, 1, 1), (1, 1, 0, 2), (1, 1, 2, 0)))
+    assert crossing == ([hard] if order == 4 else [])
+
+
+def test_crossings_are_counted():
+    """Negative control: two parallel lines that both bend into a triangle cross each other, and straight diagonals do."""
+    corners = (0j, 1.7 + 0j, 0.85 + 1.47j)
+    inner = [(corners[0], 0.5 + 1j, 1.2 + 1j, corners[1]), (corners[0], 1.2 + 0j, 1.4 + 0.6j, corners[2])]
+    assert crossings(inner, corners) == 1
+    assert crossings([(0j, 1 + 1j), (1 + 0j, 1j)], ()) == 1
+    assert touches([(0j, 2 + 0j)], [1 + 0.25j, 1 + 0.35j]) == 1
 
 
 def test_tikz_is_explicit():
