@@ -144,7 +144,10 @@ def unusual(names: tuple[str, ...], columns: tuple[np.ndarray, ...]) -> str:
         for level in (0.05, 0.01)
         if abs(np.mean(values < level) - level) > 3.0 * np.sqrt(level * (1.0 - level) / len(values))
     ]
-    return f"Shares more than three binomial errors from their level: {', '.join(far) or 'none'}."
+    return (
+        f"Shares more than three binomial errors from their level: {', '.join(far) or 'none'}. "
+        "What the p-values rest on: [benchmarks](../benchmarks/README.md)."
+    )
 
 
 def verdicts(found: dict[str, list[Seen]]) -> list[str]:

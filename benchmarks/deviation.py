@@ -156,7 +156,8 @@ def coefficients(case: Case, law: Law, finite: ff.FiniteWidth, scan: int) -> tup
     )
     values: dict[str, list[Array]] = {"mean": [], "variance": []}
     for position, width in enumerate(WIDTHS):
-        members = given_hidden(leg, finite, CUTOFFS, width, leg.scan_seed(position), scan, lambda *_: None)
+        seed, stage = leg.scan_seed(position), f"scan{width}"
+        members = given_hidden(leg, finite, CUTOFFS, width, seed, scan, stage, lambda *_: None)
         every = measured(members, law.mean, law.variance, width)
         for name, entry in values.items():
             entry.append(every[name])
