@@ -93,9 +93,11 @@ def member_fisher(net, activations, numbers, shell, given, slot):  # type: ignor
     diagonal = np.empty(width + bias)
     if shell.inputs.shape[1] > 0:
         outputs = hidden_outputs(net, activations, numbers, shell.inputs)
-        diagonal[:width] = fisher_diagonal(outputs, shell.noise_variance)
+        law = fisher_diagonal(outputs, shell.noise_variance)
     else:
-        diagonal[:width] = given[slot]
+        law = given[slot]
+    for neuron in range(width):
+        diagonal[neuron] = law[neuron]
     if bias:
         diagonal[width] = 1.0 / shell.noise_variance
     return diagonal

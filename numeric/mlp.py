@@ -117,7 +117,10 @@ def readout_features(net, outputs):  # type: ignore[no-untyped-def]
     if net.bias_std[-1] == 0.0:
         return outputs
     extended = np.empty((width + 1, points))
-    extended[:width] = outputs
+    # Number by number: a slice assigned from an array compiles the words of an error message with it.
+    for neuron in range(width):
+        for point in range(points):
+            extended[neuron, point] = outputs[neuron, point]
     extended[width] = net.bias_std[-1]
     return extended
 
