@@ -1,6 +1,6 @@
 """What does one member of the paper's experiment cost, beside what else one might use? Writes docs/performance.md.
 
-Run as ``python benchmarks/engine.py [--jax PYTHON] [--members N] [--out FILE]``; PYTHON is an interpreter that has JAX,
+Run as ``python benchmarks/engine.py [--jax PYTHON] [--members N] [--many N] [--out FILE]``; PYTHON is an interpreter that has JAX,
 NumPy, SciPy and threadpoolctl.  Every measurement runs in a process of its own, with the machine's own BLAS kernels.
 """
 
@@ -166,6 +166,24 @@ def child_public(path, members):
     return {"seconds": seconds, "cpu": busy, "process": total, "memory": peak_megabytes(), "diverged": diverged}
 
 
+def child_statistics(path, members):
+    """Return what mean, covariance, moments, histograms and quantiles of f at four test inputs and all cut-offs take."""
+    import fieldflow as ff
+
+    problem = contestants.load(path)
+    net = ff.MLP(2, widths=problem.widths.tolist(), activation=("identity", "relu", "relu"), scaling="unscaled")
+    trained = ff.Ensemble(net, int(members), threads=2).train(
+        problem.x, problem.y, learning_rate=float(problem.learning_rate), steps=int(problem.steps), method="sgd"
+    )
+    start = time.perf_counter()
+    found = trained.coarse_grain(problem.cutoffs, fisher=problem.fisher).statistics(problem.test[:4], progress=False)
+    seconds = time.perf_counter() - start
+    answers = found.covariance_std_error, found.moment_std_error(6), found.quantile(0.01), *found.histogram(0, 0)
+    if not all(np.all(np.isfinite(part)) for part in answers):
+        raise ValueError("a statistic is not finite")
+    return {"seconds": seconds, "memory": peak_megabytes(), "members": int(members)}
+
+
 CHILDREN = {name.removeprefix("child_"): function for name, function in globals().items() if name.startswith("child_")}
 
 
@@ -198,7 +216,7 @@ def paper_problem(path):
     )  # fmt: skip
 
 
-def measure(jax, members):
+def measure(jax, members, many):
     """Return everything that is measured."""
     with tempfile.TemporaryDirectory() as place:
         cache, path = Path(place) / "cache", Path(place) / "problem.npz"
@@ -220,6 +238,8 @@ def measure(jax, members):
                 result[f"jax {cores}"] = run(["jax", path], cache, python=jax, script=script, cores=cores)
         result["slopes"] = run(["slopes", path], cache)
         result["public"] = run(["public", path, members], cache)
+        for name, number in (("few", 640), ("many", many)):
+            result[name] = run(["statistics", path, number], cache)
         return {**result, "members": members}
 
 
@@ -254,7 +274,7 @@ def contest(result):
 
 def page(result):
     """Return the page of the documentation."""
-    engine, public = result["engine"], result["public"]
+    engine, public, many = result["engine"], result["public"], result["many"]
     libraries = ", ".join(f"{name} {version(name)}" for name in ("numpy", "scipy", "numba"))
     jax = f"JAX {result['jax 1']['version']}" if "jax 1" in result else "JAX was not installed and did not run"
     seconds = public["seconds"] * 100_000 / result["members"]
@@ -293,6 +313,10 @@ def page(result):
         f"{public['cpu']:.1f} s of processor time; that is {seconds:.0f} s (at full use of two cores "
         f"{public['cpu'] / 2 * 100_000 / result['members']:.0f} s) per 100 000.",
         "",
+        f"Statistics of {many['members']} members at four test inputs and 26 cut-offs (`Ensemble.statistics`: means, "
+        "covariances, moments to the sixth, histograms and quantiles, with errors) on 2 threads: "
+        f"{many['seconds']:.0f} s, {many['memory']:.0f} MB at most; of 640 members {result['few']['memory']:.0f} MB.",
+        "",
         "## How the time grows",
         "",
         "Milliseconds per member (for members: in all) on one thread; the exponent is that between the last two sizes.",
@@ -314,9 +338,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jax", help="an interpreter with JAX")
     parser.add_argument("--members", type=int, default=100_000, help="sampled through Ensemble")
+    parser.add_argument("--many", type=int, default=100_000, help="members of whose outputs statistics are taken")
     parser.add_argument("--out", default=str(Path(__file__).parents[1] / "docs" / "performance.md"))
     options = parser.parse_args()
-    text = page(measure(options.jax, options.members))
+    text = page(measure(options.jax, options.members, options.many))
     Path(options.out).write_text(text, encoding="utf-8")
     print(text)
 
