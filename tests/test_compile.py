@@ -71,6 +71,12 @@ def test_difference_of_products_is_compensated():
     assert a * b - 1.0 == 0.0
 
 
+def test_a_negative_power_of_zero_is_infinite():
+    """Numba's own raises ZeroDivisionError, and a loop that may raise never becomes vector code."""
+    with np.errstate(divide="ignore"):
+        assert compile_formula(formula(x**-2 + y))(np.array([0.0, 2.0]), 1.0).tolist() == [np.inf, 1.25]
+
+
 def test_relu_kernel_keeps_its_digits_near_equal_points():
     f = ff.gaussian_expectation("relu").compile()
     slope = derive("expectation.relu_derivative").compile()
