@@ -139,11 +139,11 @@ def test_threads_and_order_of_points_change_no_bit():
 def test_the_loops_of_rectifiers_and_erf_are_vector_code(monkeypatch):
     """A call or an exception left inside costs a factor three and no digit, so nothing else would show it."""
     monkeypatch.setattr(compile_module, "cache_root", lambda: None)  # cached code cannot be inspected
-    net = ff.MLP(3, depth=2, activation=("leaky_relu", "erf"))  # a sequence of no other test
+    net = ff.MLP(3, depth=3, activation=("leaky_relu", "erf", "relu"))  # a sequence of no other test
     ff.nngp_ntk(net, np.ones((2, 3)))
     (code,) = pair_code.compiled_fill(net.activation).inspect_llvm().values()
     roots = re.findall(r"<\d+ x double> @llvm\.sqrt", code)
-    assert len(roots) >= 3  # one of the rectifier, two of erf
+    assert len(roots) >= 4  # one of each rectifier, two of erf
 
 
 def test_a_kernel_that_would_not_fit_says_its_size(monkeypatch):
