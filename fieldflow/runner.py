@@ -49,8 +49,8 @@ def run(
     progress : callable, optional
         Called as progress(stage, members done, members in all) after every few blocks.
     standing : callable, optional
-        Called with (family, chi2, dof, p_value, status) of a joint comparison while the members come in, where that is
-        possible (kind shell).
+        Called with (family, chi2, dof, p_value, status): of the conditional law while members come in (kind shell), of other
+        families when they are complete and others are still to come; not adjusted for their number.
 
     Raises
     ------

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, PrivateAttr
 
-from fieldflow.checks.record import Family
+from fieldflow.checks.record import Family, standing
 from fieldflow.errors import BadInput
 from fieldflow.keeper import Keeper
 from fieldflow.picture import Picture, Tabular
@@ -31,6 +31,11 @@ class Report:
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Tell how far a stage is."""
         self.progress(stage, done, total)
+
+    def found(self, families: Sequence[Family], alpha: float) -> None:
+        """Tell how those families stand that are complete while others are still to come."""
+        for family in families:
+            self.standing(standing(family.name, family.chi2, family.dof, alpha, family.joint_p, family.powered))
 
 
 @dataclass(frozen=True)

@@ -125,14 +125,16 @@ class Family:
         return all(abs(shift) >= POWER for shift in self.controls.values())
 
 
-def standing(family: str, chi2: float, dof: int, alpha: float) -> Standing:
-    """Return how a χ² stands so far.
+def standing(
+    family: str, chi2: float, dof: int, alpha: float, p_value: float | None = None, powered: bool = True
+) -> Standing:
+    """Return how a χ² stands so far; ``p_value`` is that of χ² unless it is given.
 
     >>> standing("paper/conditional-law", 104.0, 100, 1e-4).status
     'agrees'
     """
-    p_value = chi2_p(chi2, dof)
-    return Standing(family, chi2, dof, p_value, _status(p_value < alpha, True))
+    p_value = chi2_p(chi2, dof) if p_value is None else p_value
+    return Standing(family, chi2, dof, p_value, _status(p_value < alpha, powered))
 
 
 def judge(families: Sequence[Family], alpha: float) -> tuple[Family, ...]:

@@ -178,8 +178,10 @@ class ActionStudy(Study):
         found = Found(flows, right, wrong, np.array(leg.widths, dtype=float), tuple(values))
         own = given_hidden(flows, laws, leg.width, leg.seed, leg.members, "given", progress)
         exact, used = conditional_law(flows, own, leg.width, progress)
+        families = [*judged(found), exact]
+        report.found(families, self.checks.alpha)
         return Outcome(
-            families=[*judged(found), exact, *self._initial(flows, limit, found)],
+            families=[*families, *self._initial(flows, limit, found)],
             pictures=[*self._along(found, limit), extrapolation(found, limit)],
             conventions={leg.label: leg.conventions},
             requested=self.members,

@@ -150,7 +150,6 @@ class CosNetStudy(Study):
                 f"training.learning_rate: {int(trained.diverged.sum())} of {case.members} members diverged: lower it"
             )
         chosen, examined = cosnet_training.examine(case, trained, progress)
-        scan = cosnet_training.scan(case, progress)
         families: list[Family] = [
             cosnet_field.spectrum(case, field),
             cosnet_field.two_point(case, field),
@@ -158,8 +157,10 @@ class CosNetStudy(Study):
             cosnet_training.fisher_law(case, trained),
             cosnet_training.conditional_law(case, trained, chosen, examined),
             cosnet_training.effective_variance(case, trained, chosen, examined),
-            cosnet_training.infinite_width(case, scan),
         ]
+        report.found(families, self.checks.alpha)
+        scan = cosnet_training.scan(case, progress)
+        families.append(cosnet_training.infinite_width(case, scan))
         return Outcome(
             families=families,
             pictures=pictures(Series(case, field, trained, scan)),

@@ -216,6 +216,7 @@ class DiagramStudy(Study):
             for mode in self.map.modes:
                 found, picture, left_out = self._around(leg, mode, scan, report)
                 families += found
+                report.found(found, self.checks.alpha)
                 drawn.append(picture)
                 excluded += left_out
             notes.append(leg.note)

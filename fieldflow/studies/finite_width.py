@@ -148,6 +148,7 @@ class FiniteWidthStudy(Study):
             # Mean and variance excess are those of the other mode to the last digit: judged once.
             names = QUANTITIES if not every else ("third_cumulant", "fourth_cumulant")
             families += [*judged(leg, found, leg.grid, names), sampled]
+            report.found(families, self.checks.alpha)
             every.append(found)
             excluded += left_out
         return Outcome(

@@ -121,6 +121,7 @@ class NNQFTStudy(Study):
             again = networks(width, len(self.checks.widths)).moments(f"sample{position}_again")
             families += [moments_family(scan, 4), moments_family(scan, 6), six_point_family(scan, width)]
             families.append(running_family(scan, width, boxes, again[4]))
+            report.found(families, self.checks.alpha)
             fits.append((mesh.label, space_dependence(scan, width, boxes[0])))
             scans.append(scan)
         if self.theory.activation == "gauss":

@@ -104,6 +104,7 @@ class ShellStudy(Study):
         for case in cases:
             found, series, table = _run_case(case, report)
             families += found
+            report.found([family for family in found if family.dof], self.checks.alpha)
             drawn.append(series)
             tables += table
             training[case.label] = _training(case, series.sampled, self)
