@@ -142,9 +142,6 @@ HELPERS = {
 }
 """Source of the functions that generated code calls, a function before those that call it."""
 
-ARITHMETIC = ("_two_product", "_difference_of_products", "_arc", "_angle", "_chord", "_atan")
-"""Helpers of arithmetic and selections only: written out in the loops that call them, these become vector code."""
-
 LIBRARY = {
     "RegularizedUpperGamma": "gammaincc",
     "InverseRegularizedUpperGamma": "gammainccinv",

@@ -250,9 +250,7 @@ def load_functions(source: str, name: str, *, needs: list[str], inlined: list[st
     lists functions of the source that loops call: written out there, because a loop with a call stays scalar.
     """
     helpers, library = codegen.helpers_of(source + "".join(f"{helper}(" for helper in needs))
-    text = "\n".join(
-        [_header(library), "import numpy as np\n", _jitted(helpers, codegen.ARITHMETIC), _jitted(source, inlined)]
-    )
+    text = "\n".join([_header(library), "import numpy as np\n", _jitted(helpers), _jitted(source, inlined)])
     return getattr(_load(text.replace("njit(error", "njit(cache=CACHE, nogil=True, error")), name)
 
 
