@@ -110,7 +110,7 @@ def _small_function(hessenberg, size, method, duration):  # type: ignore[no-unty
     matrix[0, size] = 1.0
     vectors[size, 0] = 1.0
     vectors[0, 1] = 1.0
-    squarings, steps = 0, 1
+    squarings, steps = 0, np.int64(1)
     if method == FLOW:
         squarings = _flow_step(matrix, duration)
     else:
